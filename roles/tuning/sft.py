@@ -1,0 +1,92 @@
+"""Supervised fine-tuning: next-token loss on the completion, the prompt masked.
+
+Stage A of RewardRanker (arXiv 2504.09643). The same role pre-trains the pocket model and trains the positives-only
+control, the base tuned on passing samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from roles.optimisation import Optimiser, OptimiserSettings
+from roles.sequences import TokenSequence, encode, pad, token_budget_batches, token_log_probs
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    prompt: str
+    completion: str
+
+
+class SFTSettings(OptimiserSettings):
+    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    epochs: int = Field(default=3, ge=1)
+    tokens_per_step: int = Field(default=2048, ge=1)  # padded tokens, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class SFTStep:
+    step: int
+    total_steps: int
+    loss: float  # mean over the completion tokens of the batch, in nats
+    tokens: int
+
+
+def train(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    settings: SFTSettings,
+    seed: int = 0,
+    on_step: Callable[[SFTStep], None] = lambda step: None,
+) -> list[SFTStep]:
+    """Train `model`, a causal language model, in place. Raises `NonFiniteLoss`; `ValueError` when there is no example."""
+    if not examples:
+        raise ValueError("no examples to train on")
+    rng = random.Random(seed)
+    sequences = [encode(tokenizer, example.prompt, example.completion) for example in examples]
+    lengths = [len(sequence) for sequence in sequences]
+    batches = [
+        batch for _ in range(settings.epochs) for batch in token_budget_batches(lengths, settings.tokens_per_step, rng)
+    ]
+    optimiser = Optimiser(model.parameters(), settings, total_steps=len(batches))
+    model.train()
+    history = []
+    for batch in batches:
+        loss, tokens = _step(model, tokenizer.pad_token_id, [sequences[index] for index in batch], optimiser)
+        history.append(SFTStep(len(history) + 1, len(batches), loss, tokens))
+        on_step(history[-1])
+    model.eval()
+    return history
+
+
+def _step(model: Any, pad_id: int, sequences: list[TokenSequence], optimiser: Optimiser) -> tuple[float, int]:
+    batch = pad(sequences, pad_id, next(model.parameters()).device)
+    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+    log_probs = token_log_probs(logits, batch.input_ids)
+    loss = -log_probs[batch.completion_mask].mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step(loss.item(), sequences)
+    return loss.item(), batch.tokens
+
+
+def pretrained(folder: str, device: torch.device | str = "cpu") -> tuple[Any, Any]:
+    """Model (float32) and tokenizer of a transformers folder. Raises `ValueError` when it cannot be read."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{folder!r} is not a readable transformers model folder: {error}") from error
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"{folder!r}: the tokenizer has no end-of-sequence token")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # masks come from lengths, never from token ids
+    return model.to(device), tokenizer
