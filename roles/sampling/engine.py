@@ -1,0 +1,233 @@
+"""Continuous batching with vLLM: n completions of a prompt, and new weights while requests are running.
+
+Invariants: every sampled token carries the version of the weights that sampled it, and its log-probability under
+exactly the distribution it was drawn from (temperature included, nothing cut off), which is what PPO's ratio needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import safe_open
+
+from roles import weights
+from roles.records import Candidate, Problem
+from roles.sampling.settings import ENGINE_ENV, EngineDied, EngineSettings, SamplingError, check_model_folder
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+
+
+class _Plain:
+    stop_sequences: tuple[str, ...] = ("\nprint(", "\nif __name__")
+
+    def assemble(self, problem: Problem, completion: str) -> str:
+        return problem.prompt + completion
+
+
+class languages:
+    @staticmethod
+    def get(name: str) -> _Plain:
+        return _Plain()
+
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["ENGINE_ENV", "EngineDied", "EngineSettings", "Sampler", "SamplingError"]
+
+
+class Sampler:
+    """One vLLM engine in a process of its own. All calls belong to one event loop; any number may run at once."""
+
+    def __init__(self, model_dir: str | Path, settings: EngineSettings) -> None:
+        """Checks the folder at once, without vLLM. Raises `SamplingError`."""
+        self.model_dir = Path(model_dir)
+        self.settings = settings
+        self.version = -1
+        self._config = check_model_folder(self.model_dir)
+        self._shapes = _checkpoint_shapes(self.model_dir, bool(self._config.get("tie_word_embeddings")))
+        self._engine: AsyncLLM | None = None
+        self._update = asyncio.Lock()
+
+    async def start(self, version: int) -> None:
+        """Load the folder's weights under the number `version` and wait until the engine answers."""
+        for name, value in ENGINE_ENV.items():
+            os.environ.setdefault(name, value)
+        if self.settings.enforce_eager:
+            os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+        from transformers import AutoTokenizer
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        chosen = {
+            "kv_cache_memory_bytes": self.settings.kv_cache_bytes,
+            "gpu_memory_utilization": self.settings.gpu_memory_utilization,
+        }
+        args = AsyncEngineArgs(
+            model=str(self.model_dir),
+            dtype=self.settings.dtype,
+            max_model_len=self.settings.max_model_len,
+            max_num_seqs=self.settings.max_num_seqs,
+            tensor_parallel_size=self.settings.tensor_parallel_size,
+            enforce_eager=self.settings.enforce_eager,
+            seed=self.settings.seed,
+            logprobs_mode="processed_logprobs",
+            disable_log_stats=True,
+            worker_extension_cls="roles.sampling.worker.WeightLoader",
+            **{name: value for name, value in chosen.items() if value is not None},
+        )
+        self._tokenizer = AutoTokenizer.from_pretrained(self.model_dir)
+        self._engine = AsyncLLM.from_engine_args(args)
+        async with self._alive() as engine:
+            await engine.update_weight_version(str(version))
+        self.version = version
+
+    async def sample(
+        self,
+        problem: Problem,
+        *,
+        n: int,
+        temperature: float,
+        max_tokens: int,
+        group_id: str | None = None,
+        seed: int | None = None,
+    ) -> list[Candidate]:
+        """`n` candidates for `problem`, with the ids `group_id/0` to `group_id/(n-1)`.
+
+        `group_id` defaults to the problem's id. Raises `SamplingError` when the prompt leaves no room for a token,
+        `EngineDied` when the engine is gone.
+        """
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        group = group_id if group_id is not None else problem.id
+        language = languages.get(problem.language)
+        prompt: list[int] = self._tokenizer(problem.prompt, add_special_tokens=False)["input_ids"]
+        if not 0 < len(prompt) < self.settings.max_model_len:
+            raise SamplingError(
+                f"problem {problem.id}: a prompt of {len(prompt)} tokens; allowed are 1 to "
+                f"{self.settings.max_model_len - 1} (max_model_len {self.settings.max_model_len})"
+            )
+        params = SamplingParams(
+            n=n,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            seed=seed,
+            stop=list(language.stop_sequences),
+            logprobs=0,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        async with self._alive() as engine:
+            completions: list[Any] = []
+            async for output in engine.generate({"prompt_token_ids": prompt}, params, group):
+                completions.extend(output.outputs)
+        return [
+            Candidate(
+                id=f"{group}/{completion.index}",
+                problem_id=problem.id,
+                group_id=group,
+                text=language.assemble(problem, completion.text),
+                prompt_token_ids=tuple(prompt),
+                token_ids=tuple(completion.token_ids),
+                log_probs=_log_probs(completion),
+                policy_versions=_versions(completion),
+                finish_reason=completion.finish_reason,
+            )
+            for completion in sorted(completions, key=lambda completion: completion.index)
+        ]
+
+    async def update(self, version: int, packed: weights.Packed) -> None:
+        """Take up `packed` (`roles.weights.pack`) as `version`; running requests go on under it, keeping their tokens.
+
+        Raises `SamplingError` before anything is touched when the tensors are not those of the model, and
+        `EngineDied` when loading broke off half-way.
+        """
+        self._check_shapes(version, weights.shapes(packed))
+        async with self._update, self._alive() as engine:
+            file, path = tempfile.mkstemp(prefix=f"weights-{os.getpid()}-", dir=_memory_folder())
+            try:
+                with os.fdopen(file, "wb") as stream:
+                    stream.write(packed.data)
+                await engine.pause_generation(mode="keep", clear_cache=True)
+                await self._load(engine, path)
+                await engine.update_weight_version(str(version))
+                await engine.resume_generation()
+            finally:
+                os.unlink(path)
+            self.version = version
+
+    async def check_health(self) -> None:
+        """Raises `EngineDied` when the engine's process is gone."""
+        async with self._alive() as engine:
+            await engine.check_health()
+
+    async def close(self) -> None:
+        """End the engine's process. Running `sample` calls raise `EngineDied`."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.to_thread(engine.shutdown)
+
+    async def _load(self, engine: AsyncLLM, path: str) -> None:
+        try:
+            await engine.collective_rpc("load_packed_weights", args=(path,))
+        except Exception as error:
+            await self.close()
+            raise EngineDied(f"the engine broke off while it loaded new weights: {error}") from error
+
+    @asynccontextmanager
+    async def _alive(self) -> AsyncIterator[AsyncLLM]:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if self._engine is None:
+            raise EngineDied("the engine is not running")
+        try:
+            yield self._engine
+        except EngineDeadError as error:
+            raise EngineDied("the engine's process is gone") from error
+
+    def _check_shapes(self, version: int, got: dict[str, tuple[int, ...]]) -> None:
+        differing = [name for name, shape in self._shapes.items() if got.get(name) != shape]
+        if differing:
+            name = differing[0]
+            raise SamplingError(
+                f"weights of version {version}: {name} has shape {got.get(name, 'missing')}; the model in "
+                f"{self.model_dir} has {self._shapes[name]} ({len(differing)} tensors differ)"
+            )
+
+
+def _log_probs(completion: Any) -> tuple[float, ...]:
+    return tuple(
+        step[token].logprob for step, token in zip(completion.logprobs, completion.token_ids, strict=True)
+    )
+
+
+def _versions(completion: Any) -> tuple[int, ...]:
+    versions: Sequence[int] = [
+        int(span.version) for span in completion.weight_versions or () for _ in range(span.start, span.end)
+    ]
+    if len(versions) != len(completion.token_ids):
+        raise EngineDied(f"versions for {len(versions)} of {len(completion.token_ids)} tokens")
+    return tuple(versions)
+
+
+def _checkpoint_shapes(folder: Path, tied: bool) -> dict[str, tuple[int, ...]]:
+    """Shapes by name from the safetensors headers; empty for a folder of another format."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                shapes[name] = tuple(file.get_slice(name).get_shape())
+    if tied:
+        shapes.pop("lm_head.weight", None)
+    return shapes
+
+
+def _memory_folder() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
