@@ -1,0 +1,181 @@
+"""PPO with a critic, generalised advantages, a KL penalty to the reference and the clipped objective."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from roles.optimisation import Optimiser, OptimiserSettings
+from roles.policy.losses import (
+    clipped_policy_loss,
+    generalised_advantages,
+    masked_mean,
+    token_rewards,
+    value_loss,
+    whiten,
+)
+from roles.sequences import Padded, TokenSequence, pad, token_budget_batches, token_log_probs
+
+
+class PPOSettings(OptimiserSettings):
+    learning_rate: float = Field(default=2e-4, gt=0, lt=1)
+    clip: float = Field(default=0.2, gt=0, lt=1)
+    kl: float = Field(default=0.05, ge=0)  # coefficient of the per-token KL penalty
+    discount: float = Field(default=1.0, gt=0, le=1)
+    gae_lambda: float = Field(default=1.0, ge=0, le=1)
+    value_coefficient: float = Field(default=0.1, ge=0)
+    updates_per_step: int = Field(default=4, ge=1)  # minibatches a batch of rollouts is split into, each used once
+    tokens_per_batch: int = Field(default=4096, ge=1)  # padded tokens of one forward pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollout:
+    """A sampled sequence. `sequence.completion` are the sampled tokens as they are, with or without an end token."""
+
+    sequence: TokenSequence
+    log_probs: tuple[float, ...]  # of the completion tokens, under the policy that sampled each of them
+    reward: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PPOStep:
+    reward: float  # mean terminal reward
+    kl: float  # mean over sequences of the summed log pi - log reference, before the update
+    behaviour_gap: float  # mean |log pi - log behaviour| before the update: staleness, and engine against trainer
+    clip_fraction: float
+    policy_loss: float
+    value_loss: float
+    gradient_norm: float
+    tokens: int
+
+
+@dataclasses.dataclass
+class _Prepared:
+    batch: Padded
+    behaviour: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+
+class PolicyTrainer:
+    """Owns the policy, its critic (a linear head on the policy's last hidden state) and the frozen reference."""
+
+    def __init__(self, model: Any, pad_id: int, settings: PPOSettings, temperature: float, seed: int = 0) -> None:
+        """`temperature` is that of sampling: ratios are between the distributions that tokens were drawn from."""
+        self.model = model
+        device = next(model.parameters()).device
+        self.critic = nn.Linear(model.config.hidden_size, 1).to(device)
+        nn.init.zeros_(self.critic.weight)
+        nn.init.zeros_(self.critic.bias)
+        self.reference = copy.deepcopy(model).eval().requires_grad_(False)
+        self.optimiser = Optimiser([*model.parameters(), *self.critic.parameters()], settings)
+        self._settings, self._pad_id, self._temperature = settings, pad_id, temperature
+        self._rng = random.Random(seed)
+        self._device = device
+
+    def step(self, rollouts: Sequence[Rollout]) -> PPOStep:
+        """One pass over `rollouts`. Raises `NonFiniteLoss`; the weights are then those of the last finite update."""
+        settings = self._settings
+        self.model.eval()  # dropout would make the ratio differ from 1
+        prepared, kl, gap = self._prepare(rollouts)
+        self._rng.shuffle(prepared)
+        share = max(1, round(len(prepared) / settings.updates_per_step))
+        minibatches = [prepared[i : i + share] for i in range(0, len(prepared), share)]
+        policy_losses, value_losses, clip_fractions, norms = [], [], [], []
+        for minibatch in minibatches:
+            tokens = sum(int(part.batch.completion_mask.sum()) for part in minibatch)
+            total = 0.0
+            for part in minibatch:
+                weight = int(part.batch.completion_mask.sum()) / tokens
+                log_probs, values = self._forward(part.batch)
+                mask = part.batch.completion_mask
+                policy, clipped = clipped_policy_loss(log_probs, part.behaviour, part.advantages, mask, settings.clip)
+                critic = value_loss(values, part.returns, mask)
+                loss = (policy + settings.value_coefficient * critic) * weight
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.item()
+                policy_losses.append(policy.item() * weight)
+                value_losses.append(critic.item() * weight)
+                clip_fractions.append(clipped.item() * weight)
+            norms.append(self.optimiser.step(total, rollouts))
+        count = len(minibatches)
+        return PPOStep(
+            reward=sum(rollout.reward for rollout in rollouts) / len(rollouts),
+            kl=kl,
+            behaviour_gap=gap,
+            clip_fraction=sum(clip_fractions) / count,
+            policy_loss=sum(policy_losses) / count,
+            value_loss=sum(value_losses) / count,
+            gradient_norm=max(norms),
+            tokens=sum(part.batch.tokens for part in prepared),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "critic": self.critic.state_dict(),
+            "reference": self.reference.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.critic.load_state_dict(state["critic"])
+        self.reference.load_state_dict(state["reference"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def _forward(self, batch: Padded) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and values, both (B, T) and aligned: column t is about token t."""
+        output = self.model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
+        )
+        log_probs = token_log_probs(output.logits, batch.input_ids, self._temperature)
+        estimates = self.critic(output.hidden_states[-1][:, :-1].float()).squeeze(-1)
+        return log_probs, nn.functional.pad(estimates, (1, 0))
+
+    @torch.no_grad()
+    def _prepare(self, rollouts: Sequence[Rollout]) -> tuple[list[_Prepared], float, float]:
+        lengths = [len(rollout.sequence) for rollout in rollouts]
+        smallest = max(1, sum(lengths) // self._settings.updates_per_step)
+        budget = min(self._settings.tokens_per_batch, smallest)
+        parts: list[_Prepared] = []
+        kl = gap = 0.0
+        for indexes in token_budget_batches(lengths, budget, self._rng):
+            chosen = [rollouts[index] for index in indexes]
+            batch = pad([rollout.sequence for rollout in chosen], self._pad_id, self._device)
+            mask = batch.completion_mask
+            behaviour = torch.zeros(mask.shape, device=self._device)
+            for row, rollout in enumerate(chosen):
+                behaviour[row, mask[row]] = torch.tensor(rollout.log_probs, device=self._device)
+            log_probs, values = self._forward(batch)
+            reference = self.reference(
+                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+            ).logits
+            reference_log_probs = token_log_probs(reference, batch.input_ids, self._temperature)
+            terminal = torch.tensor([rollout.reward for rollout in chosen], device=self._device)
+            rewards = token_rewards(terminal, log_probs, reference_log_probs, mask, self._settings.kl)
+            advantages, returns = generalised_advantages(
+                rewards, values, mask, self._settings.discount, self._settings.gae_lambda
+            )
+            kl += float(((log_probs - reference_log_probs) * mask).sum())
+            gap += float(masked_mean((log_probs - behaviour).abs(), mask)) * int(mask.sum())
+            parts.append(_Prepared(batch, behaviour, advantages, returns))
+        self._whiten(parts)
+        tokens = sum(int(part.batch.completion_mask.sum()) for part in parts)
+        return parts, kl / len(rollouts), gap / tokens
+
+    @staticmethod
+    def _whiten(parts: list[_Prepared]) -> None:
+        """Whiten the advantages over the whole batch of rollouts, not over each part of it."""
+        masks = [part.batch.completion_mask for part in parts]
+        flat = torch.cat([part.advantages[mask] for part, mask in zip(parts, masks, strict=True)])
+        white = whiten(flat, torch.ones_like(flat))
+        for part, mask, values in zip(parts, masks, white.split([int(mask.sum()) for mask in masks]), strict=True):
+            part.advantages[mask] = values

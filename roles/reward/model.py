@@ -1,0 +1,112 @@
+"""The reward model: two heads behind one interface.
+
+`scalar` is the paper's: a stock sequence classifier with one label, read at the last token. `likelihood` adds the scalar
+to the mean log-probability of the completion under the same, trainable model, so that the loss reaches every token
+through the output layer; for small trunks it ranks much better.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from roles.sequences import Padded, token_log_probs
+
+Head = Literal["scalar", "likelihood"]
+LIKELIHOOD_SCALE = 10.0  # mean log-probabilities differ by tenths; Bradley-Terry wants differences of about one
+
+
+class RewardModel(nn.Module):
+    """Rewards of padded prompt + completion sequences."""
+
+    def __init__(self, head: Head, trunk: Any) -> None:
+        """`trunk` is a transformers sequence classifier with one label for `scalar`, a causal model for `likelihood`."""
+        super().__init__()
+        self.head: Head = head
+        self.trunk = trunk
+        if head == "likelihood":
+            self.scale = nn.Parameter(torch.tensor(LIKELIHOOD_SCALE))
+            self.scalar = nn.Linear(trunk.config.hidden_size, 1, bias=False)
+            nn.init.zeros_(self.scalar.weight)
+
+    def forward(self, batch: Padded) -> Tensor:
+        """Rewards, shape (B,). Padding has no influence: the last token is found from the attention mask."""
+        last = batch.attention_mask.long().sum(dim=1) - 1
+        rows = torch.arange(len(last), device=last.device)
+        if self.head == "scalar":
+            hidden = self.trunk.base_model(
+                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+            ).last_hidden_state
+            return self.trunk.score(hidden[rows, last]).squeeze(-1).float()  # type: ignore[no-any-return]
+        output = self.trunk(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
+        )
+        log_probs = token_log_probs(output.logits, batch.input_ids)
+        mean = (log_probs * batch.completion_mask).sum(dim=1) / batch.completion_mask.sum(dim=1).clamp(min=1)
+        scalar = self.scalar(output.hidden_states[-1][rows, last].float()).squeeze(-1)
+        return self.scale * mean + scalar
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take up a published version. Tied weights travel once; anything else missing raises `ValueError`."""
+        missing, unexpected = self.load_state_dict(dict(weights), strict=False)
+        stored = {parameter.data_ptr() for name, parameter in self.named_parameters() if name in weights}
+        own = dict(self.named_parameters(remove_duplicate=False))
+        lost = [name for name in missing if name not in own or own[name].data_ptr() not in stored]
+        if lost or unexpected:
+            raise ValueError(f"reward weights do not fit: missing {lost}, unexpected {unexpected}")
+
+    def save(self, folder: Path, tokenizer: Any) -> None:
+        """Write a transformers folder that others can load, with `reward.json` (and the head's tensors) beside it."""
+        self.trunk.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if self.head == "likelihood":
+            save_file({"scale": self.scale.detach(), "scalar": self.scalar.weight.detach()}, folder / "head.safetensors")
+        (folder / "reward.json").write_text(json.dumps({"head": self.head}) + "\n")
+
+
+def create(head: Head, folder: str, device: torch.device | str = "cpu") -> tuple[RewardModel, Any]:
+    """An untrained reward model on the weights of a causal model folder, and its tokenizer."""
+    return _load(head, folder, device)
+
+
+def load(folder: str, device: torch.device | str = "cpu") -> tuple[RewardModel, Any]:
+    """A saved reward model and its tokenizer. Raises `ValueError` when `folder` does not hold one.
+
+    A stock sequence classifier without `reward.json` is taken as a `scalar` reward model.
+    """
+    marker = Path(folder) / "reward.json"
+    try:
+        head = json.loads(marker.read_text())["head"] if marker.exists() else "scalar"
+    except (json.JSONDecodeError, KeyError) as error:
+        raise ValueError(f"{marker}: expected {{'head': 'scalar' or 'likelihood'}} ({error})") from error
+    model, tokenizer = _load(head, folder, device)
+    if head == "likelihood":
+        tensors = load_file(Path(folder) / "head.safetensors")
+        with torch.no_grad():
+            model.scale.copy_(tensors["scale"])
+            model.scalar.weight.copy_(tensors["scalar"])
+    return model.eval(), tokenizer
+
+
+def _load(head: Head, folder: str, device: torch.device | str) -> tuple[RewardModel, Any]:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+    classes = {"scalar": AutoModelForSequenceClassification, "likelihood": AutoModelForCausalLM}
+    if head not in classes:
+        raise ValueError(f"reward head {head!r}: allowed are {', '.join(classes)}")
+    labels = {"num_labels": 1} if head == "scalar" else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        trunk = classes[head].from_pretrained(folder, dtype=torch.float32, **labels)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{folder!r} is not a readable reward model folder: {error}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    trunk.config.pad_token_id = tokenizer.pad_token_id
+    return RewardModel(head, trunk).to(device), tokenizer
