@@ -1,0 +1,189 @@
+"""The configuration: one typed tree, read from YAML, validated whole before anything is started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from roles.mining.pairs import MiningSettings
+from roles.optimisation import OptimiserSettings
+from roles.policy.rewards import RewardMix
+from roles.policy.trainer import PPOSettings
+from roles.sampling.settings import EngineSettings
+from roles.sandbox.limits import Limits
+from roles.tuning.sft import SFTSettings
+
+
+class ConfigError(ValueError):
+    """A wrong configuration; the message names field, value and what is allowed."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Section):
+    path: str = "pocket"  # a transformers folder, or `pocket`, the embedded base model
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class SamplingSettings(Section):
+    temperature: float = Field(default=1.0, gt=0, le=2)
+    n: int = Field(default=8, ge=2)  # samples of one problem
+    max_tokens: int = Field(default=96, ge=1)
+    problems_per_batch: int = Field(default=8, ge=1)
+    batches_in_flight: int = Field(default=2, ge=1)  # of each generator
+    engine: EngineSettings = EngineSettings()
+
+
+class SFTStage(SFTSettings):
+    problems: int = Field(default=300, ge=1)  # training problems with references
+    references: int = Field(default=2, ge=1)  # of each problem, at most
+
+
+class RewardStage(OptimiserSettings):
+    learning_rate: float = Field(default=5e-4, gt=0, lt=1)
+    head: Literal["scalar", "likelihood"] = "likelihood"
+    groups_per_step: int = Field(default=16, ge=1)  # problems with pairs
+    groups_per_iteration: int = Field(default=300, ge=1)  # newly mined problems that make a new version
+    rehearsal: float = Field(default=1.0, ge=0)  # earlier groups trained on beside each new one
+    tokens_per_batch: int = Field(default=4096, ge=1)
+
+
+class PolicyStage(PPOSettings):
+    groups_per_step: int = Field(default=32, ge=1)
+    steps_per_iteration: int = Field(default=12, ge=1)
+    max_staleness: int = Field(default=1, ge=0)  # steps that a sample may lie behind, in the mean
+    reward: RewardMix = RewardMix()
+
+
+class ExecutorSettings(Section):
+    limits: Limits = Limits()
+    minimum_tier: int = Field(default=1, ge=0, le=3)
+
+
+class WorkerSettings(Section):
+    generators: int = Field(default=1, ge=1)
+    executors: int = Field(default=1, ge=1)
+    scorers: int = Field(default=1, ge=1)
+
+
+class EvaluationSettings(Section):
+    split: str = "test"
+    problems: int = Field(default=150, ge=2)
+    n: int = Field(default=10, ge=2)
+    temperature: float = Field(default=0.8, gt=0, le=2)
+    bootstrap_draws: int = Field(default=2000, ge=100)
+    control: SFTSettings = SFTSettings(learning_rate=1e-3, epochs=2)
+
+
+class ClusterSettings(Section):
+    address: str | None = None  # of a running Ray cluster; none: `RAY_ADDRESS`, or a Ray of the run's own
+    object_store_bytes: int = Field(default=256 << 20, ge=100 << 20)
+
+
+class Config(Section):
+    seed: int = 0
+    run_dir: Path | None = None  # none: a new folder under runs/
+    suite: str = "pocket"
+    iterations: int = Field(default=2, ge=1)  # published reward-model versions
+    stream_capacity: int = Field(default=4, ge=1)  # batches that wait between two stages
+    model: ModelSettings = ModelSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    sft: SFTStage = SFTStage()
+    reward: RewardStage = RewardStage()
+    mining: MiningSettings = MiningSettings()
+    policy: PolicyStage = PolicyStage()
+    executor: ExecutorSettings = ExecutorSettings()
+    workers: WorkerSettings = WorkerSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+    @model_validator(mode="after")
+    def _batches_divide_steps(self) -> Config:
+        if self.policy.groups_per_step % self.sampling.problems_per_batch:
+            raise ValueError(
+                f"policy.groups_per_step = {self.policy.groups_per_step}: must be a multiple of "
+                f"sampling.problems_per_batch = {self.sampling.problems_per_batch}"
+            )
+        return self
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in `path` with `key.subkey=value` overrides applied. Raises `ConfigError`."""
+    try:
+        tree = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a mapping of fields, got {type(tree).__name__}")
+    for override in overrides:
+        _apply(tree, override)
+    return validate(tree)
+
+
+def validate(tree: dict[str, Any]) -> Config:
+    """Raises `ConfigError` with one line for each wrong field."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(dict(entry)) for entry in error.errors())) from error
+
+
+def dump(config: Config, path: Path) -> None:
+    """Write the resolved configuration as YAML, aside and renamed."""
+    aside = path.with_suffix(".part")
+    aside.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    os.replace(aside, path)
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    name, separator, text = override.partition("=")
+    if not separator or not name:
+        raise ConfigError(f"--set {override!r}: expected key.subkey=value")
+    *parents, last = name.split(".")
+    node = tree
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override!r}: {parent} is not a section")
+        node = child
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
+    node[last] = _number(value)
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-5 as a text; a user means a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(entry: dict[str, Any]) -> str:
+    field = ".".join(map(str, entry["loc"])) or "config"
+    if entry["type"] == "extra_forbidden":
+        return f"{field} = {entry['input']!r}: there is no such field; allowed are {_fields(entry['loc'][:-1])}"
+    if not entry["loc"]:
+        return str(entry["msg"]).removeprefix("Value error, ")
+    return f"{field} = {entry['input']!r}: {entry['msg'].removeprefix('Value error, ')}"
+
+
+def _fields(location: tuple[Any, ...]) -> str:
+    model: type[BaseModel] = Config
+    for name in location:
+        annotation = model.model_fields[str(name)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return "none"
+        model = annotation
+    return ", ".join(model.model_fields)
