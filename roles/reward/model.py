@@ -61,6 +61,12 @@ class RewardModel(nn.Module):
         if lost or unexpected:
             raise ValueError(f"reward weights do not fit: missing {lost}, unexpected {unexpected}")
 
+    def initialise_trunk(self, policy: Mapping[str, Tensor]) -> None:
+        """Copy the weights of a causal model of the same architecture into the trunk."""
+        _, unexpected = self.trunk.load_state_dict(dict(policy), strict=False)
+        if lost := [name for name in unexpected if not name.startswith("lm_head.")]:
+            raise ValueError(f"policy weights do not fit the reward model's trunk: {lost}")
+
     def save(self, folder: Path, tokenizer: Any) -> None:
         """Write a transformers folder that others can load, with `reward.json` (and the head's tensors) beside it."""
         self.trunk.save_pretrained(folder)

@@ -1,0 +1,48 @@
+"""Executors: candidates in, verdicts out. One warm jail each."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pyarrow as pa
+import ray
+
+from actors.telemetry import Drained, Recorder
+from roles.config import ExecutorSettings
+from roles.records import Candidate, Problem, Verdict, from_batch, to_batch
+from roles.sandbox.judge import Judge
+
+
+class Executor:
+    def __init__(self, name: str, settings: ExecutorSettings) -> None:
+        self._recorder = Recorder(name)
+        with self._recorder.span("start", 1):
+            self._judge = Judge(settings.limits, minimum_tier=settings.minimum_tier)
+
+    @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
+    def execute(self, problems: pa.RecordBatch, candidates: pa.RecordBatch) -> tuple[Counter[str], pa.RecordBatch]:
+        """Count of each status, and the verdicts in the order of the candidates."""
+        by_id = {problem.id: problem for problem in from_batch(Problem, problems)}
+        groups: dict[str, list[Candidate]] = {}
+        for candidate in from_batch(Candidate, candidates):
+            groups.setdefault(candidate.problem_id, []).append(candidate)
+        verdicts: dict[str, Verdict] = {}
+        with self._recorder.span("execute", candidates.num_rows):
+            for problem_id, group in groups.items():
+                for verdict in self._judge.judge(by_id[problem_id], group):
+                    verdicts[verdict.candidate_id] = verdict
+        ordered = [verdicts[candidate_id] for candidate_id in candidates.column("id").to_pylist()]
+        return Counter(verdict.status for verdict in ordered), to_batch(Verdict, ordered)
+
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def faults(self) -> int:
+        """Sandbox faults so far; each was retried."""
+        return self._judge.faults
+
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def drain(self) -> Drained:
+        return self._recorder.drain()
+
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        self._judge.close()
