@@ -1,0 +1,72 @@
+"""The system-call filter of a jailed program: a deny list, as classic BPF.
+
+Answers with an errno instead of a kill, so programs that merely probe live on. `clone3` says ENOSYS, which makes the
+C library fall back to `clone`, whose flags a filter can see.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+ARCHITECTURE = "x86_64"
+_AUDIT_X86_64 = 0xC000003E
+_LOAD, _EQUAL, _ABOVE_OR_EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_KILL, _ERRNO, _ALLOW = 0x80000000, 0x50000, 0x7FFF0000
+_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
+_X32_BIT = 1 << 30
+_NEW_NAMESPACES = 0x7E020000
+_SOCKET, _CLONE, _PRLIMIT, _AF_UNIX = 41, 56, 302, 1
+
+_NOT_PERMITTED = (
+    101, 310, 311, 312, 438, 440, 448,  # ptrace, process_vm_*, kcmp, pidfd_getfd, process_madvise, process_mrelease
+    155, 161, 165, 166, 272, 308,  # pivot_root, chroot, mount, umount2, unshare, setns
+    428, 429, 430, 431, 432, 433, 442,  # the new mount calls
+    167, 168, 169, 179, 163,  # swapon, swapoff, reboot, quotactl, acct
+    170, 171, 153, 103, 172, 173,  # sethostname, setdomainname, vhangup, syslog, iopl, ioperm
+    159, 164, 227, 305,  # adjtimex, settimeofday, clock_settime, clock_adjtime
+    175, 176, 313, 246, 320,  # init_module, delete_module, finit_module, kexec_load, kexec_file_load
+    237, 238, 256, 279,  # mbind, set_mempolicy, migrate_pages, move_pages
+    248, 249, 250,  # add_key, request_key, keyctl
+    298, 300, 303, 304, 321, 323,  # perf_event_open, fanotify_init, *_handle_at, bpf, userfaultfd
+    134, 154, 135,  # uselib, modify_ldt, personality
+    141, 142, 144, 203, 251, 314,  # setpriority, sched_set*, ioprio_set: the init of the job has the same user
+)  # fmt: skip
+_NOT_THERE = (425, 426, 427, 434, 435)  # io_uring_*, pidfd_open, clone3
+
+
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("HBBI", code, if_true, if_false, value)
+
+
+def program() -> bytes:
+    """The filter for x86-64 Linux, as an array of `struct sock_filter`."""
+    lines = [
+        _instruction(_LOAD, _ARCH),
+        _instruction(_EQUAL, _AUDIT_X86_64, if_true=1),
+        _instruction(_RETURN, _KILL),
+        _instruction(_LOAD, _NUMBER),
+        _instruction(_ABOVE_OR_EQUAL, _X32_BIT, if_false=1),
+        _instruction(_RETURN, _ERRNO | errno.ENOSYS),
+    ]
+    for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS)):
+        for number in numbers:
+            lines += [_instruction(_EQUAL, number, if_false=1), _instruction(_RETURN, _ERRNO | code)]
+    lines += [
+        _instruction(_EQUAL, _SOCKET, if_false=4),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, _AF_UNIX, if_true=1),
+        _instruction(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
+        _instruction(_RETURN, _ALLOW),
+        _instruction(_EQUAL, _PRLIMIT, if_false=4),  # only on itself: a limit on its init would look like our fault
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, 0, if_true=1),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+        _instruction(_RETURN, _ALLOW),
+        _instruction(_EQUAL, _CLONE, if_false=3),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_ANY_BIT, _NEW_NAMESPACES, if_false=1),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+        _instruction(_RETURN, _ALLOW),
+    ]
+    return b"".join(lines)

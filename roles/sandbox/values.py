@@ -1,0 +1,145 @@
+"""Plain Python values as tagged JSON, exact in both directions.
+
+`encode` runs inside the jail beside a hostile program, `decode` outside. Nothing is evaluated or imported on the way
+back: decoding is a walk over lists whose first item names the type. An instance of a subclass travels as the value
+of its builtin base, so a lying `__eq__` stays behind; anything else becomes `Opaque`, which equals nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+MAX_NODES = 200_000
+MAX_DEPTH = 100
+_BIG = 1000  # hashed containers above this size are checked for engineered hash collisions
+_MAX_SAME_HASH = 64
+
+
+class TooLarge(Exception):
+    """The value has more nodes or levels than a reply may have."""
+
+
+class BadValue(ValueError):
+    """The encoded form was not made by `encode`."""
+
+
+class Opaque:
+    """Stands for a returned object that is not plain data. It equals nothing, not even itself."""
+
+    __slots__ = ("kind",)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} object>"
+
+
+def encode(value: Any) -> Any:
+    """A JSON-ready form of `value`. Raises `TooLarge`."""
+    return _encode(value, [MAX_NODES], 0)
+
+
+def _encode(value: Any, left: list[int], depth: int) -> Any:
+    left[0] -= 1
+    if left[0] < 0 or depth > MAX_DEPTH:
+        raise TooLarge
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if kind is str or kind is bytes:
+        left[0] -= len(value) >> 4
+        return value if kind is str else ["b", base64.b64encode(value).decode("ascii")]
+    if kind is int:
+        left[0] -= value.bit_length() >> 6
+        return ["i", f"{value:x}"]
+    if kind is float:
+        return ["f", value.hex()]
+    if kind is complex:
+        return ["c", value.real.hex(), value.imag.hex()]
+    tag = _TAGS.get(kind)
+    if tag is not None:
+        return [tag, *[_encode(item, left, depth + 1) for item in value]]
+    if kind is dict:
+        pairs = dict.items(value)
+        return ["d", *[[_encode(key, left, depth + 1), _encode(item, left, depth + 1)] for key, item in pairs]]
+    for base in (int, float, complex, str, bytes):
+        if issubclass(kind, base):
+            return ["u", str(kind.__name__)[:80], _encode(_plain_scalar(base, value), left, depth)]
+    for base in (list, tuple, set, frozenset):
+        if issubclass(kind, base):
+            return ["u", str(kind.__name__)[:80], _encode(base(base.__iter__(value)), left, depth)]
+    if issubclass(kind, dict):
+        plain = {key: dict.__getitem__(value, key) for key in dict.__iter__(value)}
+        return ["u", str(kind.__name__)[:80], _encode(plain, left, depth)]
+    return ["o", f"{str(kind.__module__)[:40]}.{str(kind.__qualname__)[:80]}"]
+
+
+_TAGS: dict[type, str] = {list: "l", tuple: "t", set: "s", frozenset: "z"}
+
+
+def _plain_scalar(base: type, value: Any) -> Any:
+    if base is int:
+        return int.__index__(value)
+    if base is float:
+        return float.__float__(value)
+    if base is complex:
+        return complex(value.real, value.imag)
+    return base.__getitem__(value, slice(None)) if base is bytes else str.__str__(value)  # type: ignore[attr-defined]
+
+
+def decode(form: Any) -> Any:
+    """The value that `encode` was given. Raises `BadValue` for any other form."""
+    try:
+        return _decode(form, 0)
+    except (TypeError, ValueError, IndexError, OverflowError, AttributeError, RecursionError) as error:
+        raise BadValue(f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def _decode(form: Any, depth: int) -> Any:
+    if form is None or isinstance(form, bool | str):
+        return form
+    if depth > 2 * MAX_DEPTH or not isinstance(form, list):
+        raise BadValue("not a tagged value")
+    tag, *rest = form
+    if tag == "l":
+        return [_decode(item, depth + 1) for item in rest]
+    if tag == "t":
+        return tuple(_decode(item, depth + 1) for item in rest)
+    if tag in ("s", "z"):
+        items = _unlike([_decode(item, depth + 1) for item in rest])
+        return set(items) if tag == "s" else frozenset(items)
+    if tag == "d":
+        pairs = [(_decode(key, depth + 1), _decode(item, depth + 1)) for key, item in rest]
+        _unlike([key for key, _ in pairs])
+        return dict(pairs)
+    if tag == "i":
+        return int(rest[0], 16)
+    if tag == "f":
+        return float.fromhex(rest[0])
+    if tag == "c":
+        return complex(float.fromhex(rest[0]), float.fromhex(rest[1]))
+    if tag == "b":
+        return base64.b64decode(rest[0], validate=True)
+    if tag == "u":
+        return _decode(rest[1], depth + 1)
+    if tag == "o":
+        return Opaque(str(rest[0]))
+    raise BadValue("unknown tag")
+
+
+def _unlike(keys: list[Any]) -> list[Any]:
+    """Refuses thousands of keys with one hash: building their table would take quadratic time outside the jail."""
+    if len(keys) > _BIG:
+        seen: dict[int, int] = {}
+        for key in keys:
+            code = hash(key)
+            seen[code] = seen.get(code, 0) + 1
+            if seen[code] > _MAX_SAME_HASH:
+                raise BadValue("too many keys with one hash")
+    return keys

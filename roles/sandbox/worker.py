@@ -1,0 +1,334 @@
+"""One warm jail and the protocol with the programs in it.
+
+A job is a program, its set-up code and calls. What comes back is data: frames of JSON behind a nonce, at most
+`reply_bytes` of them, each saying what a call returned or raised, and, over the server's own socket, how the process
+ended. Expected values are no part of a job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import math
+import os
+import secrets
+import select
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from roles.sandbox import jail
+from roles.sandbox.errors import SandboxFault
+from roles.sandbox.limits import Limits
+from roles.sandbox.server import LIMIT_NAMES, RESULT, START, STOP, STOPPED_STATUS, TIMEOUT_STATUS
+from roles.sandbox.values import BadValue, decode
+
+_log = logging.getLogger(__name__)
+_GRACE_SECONDS = 10.0  # the server itself ends a job at its wall limit; beyond this the server is lost
+_START_SECONDS = 30.0
+_NONCE_BYTES = 16
+_STDERR_BYTES = 4096
+_CHUNK = 1 << 16
+
+Ended = Literal["exit", "signal", "wall", "output", "reply", "memory"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Returned:
+    """What a call claims to have returned."""
+
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Raised:
+    """The name of the exception that ended a step; `status` is the exit status where it was a SystemExit."""
+
+    exception: str
+    status: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Oversized:
+    """The value had too many nodes, levels or bytes, or was no proper encoding."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Undefined:
+    """The call names something that the program does not define."""
+
+
+Reply = Returned | Raised | Oversized | Undefined
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """`replies` are those of the first calls, in order; a program that ended early has fewer than calls."""
+
+    compiled: bool
+    refused: Raised | None  # what compiling or loading raised
+    replies: tuple[Reply, ...]
+    ended: Ended
+    status: int  # exit status or signal number
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory_bytes: int
+    stderr: str
+
+
+class Worker:
+    """One jail. `run` may be called from any thread, one at a time. Raises `SandboxFault` when the jail is broken."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.jobs = 0
+        self.bounds_memory = False
+        self._lock = threading.Lock()
+        self._log_file = os.memfd_create("nsjail-log")
+        self._control, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        code = _memory_file(jail.server_code())
+        try:
+            with inside:
+                self._process = subprocess.Popen(
+                    jail.command(limits, inside.fileno(), self._log_file),
+                    stdin=code, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    pass_fds=(inside.fileno(), self._log_file), start_new_session=True,
+                )  # fmt: skip
+        except OSError as error:
+            self._control.close()
+            os.close(self._log_file)
+            raise SandboxFault(f"nsjail did not start: {error}") from error
+        except BaseException:
+            self._control.close()
+            os.close(self._log_file)
+            raise
+        finally:
+            os.close(code)
+
+    @property
+    def pid(self) -> int:
+        """Process id of nsjail itself."""
+        return self._process.pid
+
+    def run(self, program: str, setup: str = "", calls: Sequence[str] = ()) -> Outcome:
+        """Runs `program`, then `setup`, then evaluates each of `calls` in its globals, all in a fresh process."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        job = {"program": program, "setup": setup, "calls": list(calls), "largest_frame": self.limits.reply_bytes}
+        with self._lock, contextlib.ExitStack() as stack:
+            self.jobs += 1
+            number = self.jobs & 0xFFFFFFFF
+            text = _memory_file(nonce + json.dumps(job).encode("ascii"))
+            stack.callback(os.close, text)
+            readers, writers = [], []
+            for _ in range(3):
+                reader, writer = os.pipe()
+                stack.callback(os.close, reader)
+                readers.append(reader)
+                writers.append(writer)
+            try:
+                socket.send_fds(self._control, [START.pack(b"J", number, *self._numbers())], [text, *writers])
+            except OSError as error:
+                raise self._fault("the jail is gone") from error
+            finally:
+                for writer in writers:
+                    os.close(writer)
+            streams = _Streams(*readers, limits=self.limits)
+            message = self._drain(streams, number)
+        _, _, status, cpu, rss, wall = message
+        compiled, refused, replies = _parse(bytes(streams.replies), nonce, len(calls))
+        ended, code = _ended(status, streams.exceeded)
+        return Outcome(compiled, refused, replies, ended, code, cpu, wall, rss, streams.text())
+
+    def _numbers(self) -> tuple[Any, ...]:
+        limits = self.limits
+        values = {
+            "AS": limits.memory_bytes, "CPU": limits.cpu_seconds, "NPROC": limits.processes + 2,
+            "NOFILE": limits.open_files, "FSIZE": limits.file_bytes, "CORE": 0,
+        }  # fmt: skip
+        return (limits.wall_seconds, *(values[name] for name in LIMIT_NAMES), limits.disk_bytes, _NONCE_BYTES)
+
+    def _drain(self, streams: _Streams, number: int) -> tuple[Any, ...]:
+        """Reads what the program writes until the server reports its end."""
+        patience = self.limits.wall_seconds + (_START_SECONDS if number == 1 else _GRACE_SECONDS)
+        deadline = time.monotonic() + patience
+        poll = select.poll()
+        for descriptor in (self._control.fileno(), *streams.open):
+            poll.register(descriptor, select.POLLIN)
+        stopped = False
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._fault("the jail does not answer")
+            for descriptor, _ in poll.poll(left * 1000):
+                if descriptor != self._control.fileno():
+                    if not streams.read(descriptor):
+                        poll.unregister(descriptor)
+                    continue
+                try:
+                    message = self._control.recv(_CHUNK)
+                except OSError as error:
+                    raise self._fault("the jail is gone") from error
+                if len(message) != RESULT.size or message[:1] != b"R":
+                    raise self._fault(message[1:].decode("utf-8", "replace") or "the jail ended")
+                streams.finish()
+                return RESULT.unpack(message)
+            if streams.exceeded and not stopped:
+                stopped = True
+                with contextlib.suppress(OSError):
+                    self._control.send(STOP.pack(b"K", number))
+
+    def _fault(self, what: str) -> SandboxFault:
+        log = os.pread(self._log_file, 2000, 0).decode("utf-8", "replace").strip()
+        return SandboxFault(f"{what}; nsjail says: {log}" if log else what)
+
+    def close(self) -> None:
+        """Ends the jail and all processes in it."""
+        if self._process.returncode is not None:
+            return
+        self._control.close()  # the server ends, the kernel ends the rest
+        for ask in (lambda: None, lambda: self._process.send_signal(signal.SIGTERM), self._process.kill):
+            ask()
+            try:
+                self._process.wait(2.0)
+                break
+            except subprocess.TimeoutExpired:
+                _log.warning("jail %d does not end", self._process.pid)
+        os.close(self._log_file)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Streams:
+    """What a program writes: its replies, standard output (counted only) and standard error."""
+
+    def __init__(self, replies: int, out: int, err: int, limits: Limits) -> None:
+        self.open = [replies, out, err]
+        self.replies = bytearray()
+        self.exceeded: Ended | None = None
+        self._reply_end, self._out, self._err = replies, out, err
+        self._limits = limits
+        self._written = 0
+        self._start, self._end = b"", b""  # of standard error
+
+    def read(self, descriptor: int) -> bool:
+        """False at the end of the stream."""
+        data = os.read(descriptor, _CHUNK)
+        if not data:
+            self.open.remove(descriptor)
+            return False
+        if descriptor == self._reply_end:
+            if len(self.replies) + len(data) > self._limits.reply_bytes:
+                self.exceeded = self.exceeded or "reply"
+            else:
+                self.replies += data
+            return True
+        self._written += len(data)
+        if self._written > self._limits.output_bytes:
+            self.exceeded = self.exceeded or "output"
+        if descriptor == self._err:
+            room = _STDERR_BYTES // 2 - len(self._start)
+            self._start += data[:room]
+            self._end = (self._end + data[room:])[-_STDERR_BYTES // 2 :]
+        return True
+
+    def finish(self) -> None:
+        """Reads the rest; nobody writes any more."""
+        for descriptor in list(self.open):
+            while self.read(descriptor):
+                pass
+
+    def text(self) -> str:
+        return (self._start + self._end).decode("utf-8", "replace")
+
+
+def _memory_file(data: bytes) -> int:
+    descriptor = os.memfd_create("job")
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _ended(status: int, exceeded: Ended | None) -> tuple[Ended, int]:
+    if exceeded:
+        return exceeded, 0
+    if status == TIMEOUT_STATUS:
+        return "wall", 0
+    if status == STOPPED_STATUS:
+        return "output", 0
+    if os.WIFSIGNALED(status):
+        return "signal", os.WTERMSIG(status)
+    return "exit", os.WEXITSTATUS(status)
+
+
+def _parse(data: bytes, nonce: bytes, calls: int) -> tuple[bool, Raised | None, tuple[Reply, ...]]:
+    """Whether the program compiled, what refused to load, and the replies up to the first frame out of order."""
+    compiled, refused = False, None
+    replies: list[Reply] = []
+    position, expected = 0, -2
+    while expected < calls:
+        body = position + len(nonce) + 4
+        if data[position : position + len(nonce)] != nonce or len(data) < body:
+            break
+        (size,) = struct.unpack_from("<I", data, position + len(nonce))
+        if len(data) < body + size:
+            break
+        reply = _reply(data[body : body + size], expected)
+        if reply is None:
+            break
+        if expected >= 0:
+            replies.append(reply)
+        elif isinstance(reply, Raised):
+            refused = reply
+            break
+        else:
+            compiled = True
+        position, expected = body + size, expected + 1
+    return compiled, refused, tuple(replies)
+
+
+def _reply(body: bytes, expected: int) -> Reply | None:
+    try:
+        frame = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    match frame:
+        case [int(index), "ok"] if index == expected < 0:
+            return Returned(None)
+        case [int(index), "err", str(name), int(status)] if index == expected:
+            return Raised(name, status)
+        case [int(index), "val", form] if index == expected >= 0:
+            try:
+                return Returned(decode(form))
+            except BadValue:
+                return Oversized()
+        case [int(index), "big"] if index == expected >= 0:
+            return Oversized()
+        case [int(index), "undefined"] if index == expected >= 0:
+            return Undefined()
+    return None
+
+
+def cpu_limit_reached(outcome: Outcome, limits: Limits) -> bool:
+    """Whether the kernel ended the program for its CPU time: SIGKILL just below or above the limit."""
+    return (
+        outcome.ended == "signal"
+        and outcome.status in (signal.SIGKILL, signal.SIGXCPU)
+        and math.ceil(outcome.cpu_seconds + 0.1) > limits.cpu_seconds
+    )
