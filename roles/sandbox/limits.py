@@ -12,8 +12,8 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    wall_seconds: float = Field(default=10.0, gt=0, le=3600)
-    cpu_seconds: int = Field(default=4, ge=1, le=3600)
+    wall_seconds: float = Field(default=20.0, gt=0, le=3600)
+    cpu_seconds: int = Field(default=10, ge=1, le=3600)
     memory_bytes: int = Field(default=512 * MIB, ge=64 * MIB)
     processes: int = Field(default=32, ge=4, le=4096, description="processes and threads at one time")
     open_files: int = Field(default=64, ge=16, le=4096)

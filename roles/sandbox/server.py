@@ -14,6 +14,7 @@ When the other end of the socket closes, the server ends and the kernel ends eve
 from __future__ import annotations
 
 import array
+import builtins
 import contextlib
 import ctypes
 import gc
@@ -198,14 +199,15 @@ def _execute(descriptor: int, nonce_bytes: int) -> NoReturn:
 def _answer(descriptor: int, nonce_bytes: int) -> None:
     """Compiles and runs the program, then the calls; writes one frame for each thing that happened.
 
-    Everything used after the program has run is bound to a local name before, so that a program which patches a
-    library by accident still answers. One that does it on purpose only changes its own claims.
+    Library functions are bound before the program runs, and it has its own view of the builtins, so that a program
+    which patches either still answers. What it answers is a claim all the same.
     """
     with open(descriptor, "rb") as file:
         nonce = file.read(nonce_bytes)
         job = json.loads(file.read())
-    dumps, write, pack, evaluate, translate, encoded = json.dumps, os.write, struct.pack, eval, compile, encode
-    show, name, largest = traceback.print_exception, "program.py", job["largest_frame"]
+    dumps, write, pack, show = json.dumps, os.write, struct.pack, traceback.print_exception
+    execute, evaluate, translate = exec, eval, compile
+    name, largest = "program.py", job["largest_frame"]
 
     def send(*frame: Any) -> None:
         body = dumps(frame).encode("ascii")
@@ -214,6 +216,18 @@ def _answer(descriptor: int, nonce_bytes: int) -> None:
         body = nonce + pack("<I", len(body)) + body
         while body:
             body = body[write(_REPLIES, body) :]
+
+    table = vars(builtins)
+    ours, theirs = table.copy(), table.copy()
+
+    def inside(action: Any, *arguments: Any) -> Any:
+        nonlocal theirs
+        table.update(theirs)
+        try:
+            return action(*arguments)
+        finally:
+            theirs = table.copy()
+            table.update(ours)
 
     def raised(index: int, error: BaseException) -> None:
         code = error.code if isinstance(error, SystemExit) else None
@@ -235,18 +249,20 @@ def _answer(descriptor: int, nonce_bytes: int) -> None:
     linecache.cache[name] = (len(job["program"]), None, job["program"].splitlines(True), name)
     send(-2, "ok")
     try:
-        exec(code, scope)
-        exec(translate(job["setup"], "setup.py", "exec", dont_inherit=True), scope)
+        inside(execute, code, scope)
+        inside(execute, translate(job["setup"], "setup.py", "exec", dont_inherit=True), scope)
     except BaseException as error:
         return raised(-1, error)
     send(-1, "ok")
     for index, call in enumerate(job["calls"]):
         try:
-            send(index, "val", encoded(evaluate(translate(call, "call.py", "eval", dont_inherit=True), scope)))
+            value = inside(evaluate, translate(call, "call.py", "eval", dont_inherit=True), scope)
+            send(index, "val", encode(value))
         except TooLarge:
             send(index, "big")
         except NameError as error:
-            frame = error.__traceback__ and error.__traceback__.tb_next
+            outer = error.__traceback__ and error.__traceback__.tb_next  # `inside`, and then the call
+            frame = outer and outer.tb_next
             if frame is not None and frame.tb_next is None:  # raised by the call itself: the program lacks the name
                 send(index, "undefined")
             else:

@@ -42,7 +42,7 @@ def _tester_outcome():
     except BaseException as error:
         if _tester_wanted: return ("call", *_tester_wanted[0])
         if isinstance(error, AssertionError): return ("failed",)
-        return ("raised", type(error).__name__)
+        return ("raised" if _tester_raised else "error", type(error).__name__)
     return ("call", *_tester_wanted[0]) if _tester_wanted else ("passed",)
 """
 
@@ -82,8 +82,8 @@ def wanted(outcome: Outcome, entry_point: str) -> tuple[str, str]:
             except TypeError as error:
                 raise BadTest(f"the test script passes {error} to the program") from error
             return "call", f"{entry_point}({', '.join(parts)})"
-        case Returned(("raised", "NameError")):
-            raise BadTest(f"the test script uses an undefined name: {outcome.stderr[-300:]}")
+        case Returned(("error", "NameError")):
+            raise BadTest("the test script uses a name that it does not define")
         case Returned((str(kind), *_)) if kind in ("passed", "failed", "raised"):
             return kind, ""
     return "failed", ""

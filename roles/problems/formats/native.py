@@ -1,0 +1,89 @@
+"""Our own problem files: JSONL or Parquet with the fields of `records.Problem`."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from roles import languages
+from roles.problems.files import Row, SuiteError, read_rows
+from roles.records import Problem, RecordError, Test, from_batch
+from roles.sandbox.check import CheckError, compile_check
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Problem))
+_SOURCES = ("given", "synthesised")
+
+
+def load(path: Path) -> list[Problem]:
+    """All problems of `path`; a name that ends in .parquet is read as Parquet. Raises `SuiteError`."""
+    if path.suffix == ".parquet":
+        return _from_parquet(path)
+    return [_problem(row) for row in read_rows(path)]
+
+
+def to_row(problem: Problem) -> dict[str, Any]:
+    return dataclasses.asdict(problem)
+
+
+def _from_parquet(path: Path) -> list[Problem]:
+    try:
+        problems = from_batch(Problem, pq.read_table(path))
+    except (OSError, pa.ArrowException) as error:
+        raise SuiteError(f"{path}: cannot be read: {error}") from error
+    except RecordError as error:
+        raise SuiteError(f"{path}: {error}") from error
+    for number, problem in enumerate(problems, 1):
+        _examine(Row(path, number, dataclasses.asdict(problem)), problem)
+    return problems
+
+
+def _problem(row: Row) -> Problem:
+    row.known(_FIELDS)
+    problem = Problem(
+        id=row.get("id", str),
+        suite=row.get("suite", str, row.path.name),
+        split=row.get("split", str, "test"),
+        language=row.get("language", str, "python"),
+        prompt=row.get("prompt", str),
+        entry_point=row.get("entry_point", str),
+        tests=tuple(_test(row, test) for test in row.get("tests", list)),
+        tests_source=row.get("tests_source", str, "given"),
+        setup=row.get("setup", str, ""),
+        references=tuple(row.strings("references", [])),
+    )
+    _examine(row, problem)
+    return problem
+
+
+def _test(row: Row, value: Any) -> Test:
+    match value:
+        case {"call": str(call), "check": str(check), **rest} if not rest:
+            return Test(call, check)
+    raise row.error("tests", 'each test must be {"call": string, "check": string}')
+
+
+def _examine(row: Row, problem: Problem) -> None:
+    if not problem.id:
+        raise row.error("id", "is empty")
+    if problem.language not in languages.names():
+        raise row.error("language", f"{problem.language!r} is not known; allowed: {', '.join(languages.names())}")
+    if problem.tests_source not in _SOURCES:
+        raise row.error("tests_source", f"{problem.tests_source!r} is not known; allowed: {', '.join(_SOURCES)}")
+    if not problem.entry_point.isidentifier():
+        raise row.error("entry_point", f"{problem.entry_point!r} is not a name")
+    if not problem.tests:
+        raise row.error("tests", "is empty")
+    for test in problem.tests:
+        try:
+            if test.call:
+                ast.parse(test.call, mode="eval")
+                compile_check(test.check)
+            else:
+                ast.parse(test.check)
+        except (SyntaxError, ValueError, RecursionError, CheckError) as error:
+            raise row.error("tests", f"the test {test.call or 'script'!r}: {error}") from error
