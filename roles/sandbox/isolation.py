@@ -77,7 +77,7 @@ def probe(worker: Worker) -> Isolation:
     if unfiltered:
         return Isolation(1, tuple(unfiltered))
     if not worker.bounds_memory:
-        return Isolation(2, ("no memory limit over all processes of a program (needs a writable memory cgroup)",))
+        return Isolation(2, ("no memory limit over all processes of a program (needs root and a version 1 memory cgroup)",))
     return Isolation(3, ())
 
 

@@ -96,7 +96,7 @@ class Judge:
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    if worker is None or worker.jobs >= _JOBS_PER_JAIL:
+                    if worker is None or worker.broken or worker.jobs >= _JOBS_PER_JAIL:
                         worker = self._replace(worker)
                     return action(worker)
                 except SandboxFault as fault:

@@ -25,14 +25,16 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from roles.sandbox import jail
+from roles.sandbox.cgroup import MemoryGroup
 from roles.sandbox.errors import SandboxFault
-from roles.sandbox.limits import Limits
+from roles.sandbox.limits import MIB, Limits
 from roles.sandbox.server import LIMIT_NAMES, RESULT, START, STOP, STOPPED_STATUS, TIMEOUT_STATUS
 from roles.sandbox.values import BadValue, decode
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 10.0  # the server itself ends a job at its wall limit; beyond this the server is lost
 _START_SECONDS = 30.0
+_SERVER_BYTES = 64 * MIB  # nsjail and the warm interpreter, beside the program
 _NONCE_BYTES = 16
 _STDERR_BYTES = 4096
 _CHUNK = 1 << 16
@@ -89,25 +91,24 @@ class Worker:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.jobs = 0
-        self.bounds_memory = False
+        self.broken = False  # the jail died of its program's memory; the outcome stands, the jail is of no more use
         self._lock = threading.Lock()
         self._log_file = os.memfd_create("nsjail-log")
         self._control, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._group = MemoryGroup.create(limits.memory_bytes + limits.disk_bytes + _SERVER_BYTES)
         code = _memory_file(jail.server_code())
         try:
             with inside:
+                command = jail.command(limits, inside.fileno(), self._log_file)
                 self._process = subprocess.Popen(
-                    jail.command(limits, inside.fileno(), self._log_file),
+                    self._group.wrap(command) if self._group else command,
                     stdin=code, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                     pass_fds=(inside.fileno(), self._log_file), start_new_session=True,
                 )  # fmt: skip
-        except OSError as error:
-            self._control.close()
-            os.close(self._log_file)
-            raise SandboxFault(f"nsjail did not start: {error}") from error
-        except BaseException:
-            self._control.close()
-            os.close(self._log_file)
+        except BaseException as error:
+            self._release()
+            if isinstance(error, OSError):
+                raise SandboxFault(f"nsjail did not start: {error}") from error
             raise
         finally:
             os.close(code)
@@ -117,12 +118,18 @@ class Worker:
         """Process id of nsjail itself."""
         return self._process.pid
 
+    @property
+    def bounds_memory(self) -> bool:
+        """Whether `memory_bytes` bounds all processes of a program together, not only each one."""
+        return self._group is not None
+
     def run(self, program: str, setup: str = "", calls: Sequence[str] = ()) -> Outcome:
         """Runs `program`, then `setup`, then evaluates each of `calls` in its globals, all in a fresh process."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         job = {"program": program, "setup": setup, "calls": list(calls), "largest_frame": self.limits.reply_bytes}
         with self._lock, contextlib.ExitStack() as stack:
             self.jobs += 1
+            kills = self._group.kills() if self._group else 0
             number = self.jobs & 0xFFFFFFFF
             text = _memory_file(nonce + json.dumps(job).encode("ascii"))
             stack.callback(os.close, text)
@@ -140,10 +147,15 @@ class Worker:
                 for writer in writers:
                     os.close(writer)
             streams = _Streams(*readers, limits=self.limits)
-            message = self._drain(streams, number)
-        _, _, status, cpu, rss, wall = message
+            try:
+                _, _, status, cpu, rss, wall = self._drain(streams, number)
+            except SandboxFault:
+                if self._group is None or self._group.kills() == kills:
+                    raise
+                self.broken, status, cpu, rss, wall = True, signal.SIGKILL, 0.0, self.limits.memory_bytes, 0.0
+            out_of_memory = self._group is not None and self._group.kills() > kills
         compiled, refused, replies = _parse(bytes(streams.replies), nonce, len(calls))
-        ended, code = _ended(status, streams.exceeded)
+        ended, code = ("memory", 0) if out_of_memory else _ended(status, streams.exceeded)
         return Outcome(compiled, refused, replies, ended, code, cpu, wall, rss, streams.text())
 
     def _numbers(self) -> tuple[Any, ...]:
@@ -200,7 +212,13 @@ class Worker:
                 break
             except subprocess.TimeoutExpired:
                 _log.warning("jail %d does not end", self._process.pid)
+        self._release()
+
+    def _release(self) -> None:
+        self._control.close()
         os.close(self._log_file)
+        if self._group:
+            self._group.close()
 
     def __enter__(self) -> Worker:
         return self

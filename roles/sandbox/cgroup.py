@@ -1,0 +1,71 @@
+"""A memory limit over all processes of a jail together, where the machine lets us set one (cgroup v1, as root).
+
+Address-space limits bound each process; only a memory group bounds their sum and the pages of tmpfs and memfd, and
+only its counter of kills tells a memory limit from any other SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from pathlib import Path
+
+_HIERARCHY = Path("/sys/fs/cgroup/memory")
+_PREFIX = "judge"
+_numbers = itertools.count()
+
+
+class MemoryGroup:
+    """One group, for one jail. `wrap` puts a command into it; `kills` counts what the kernel ended in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def create(limit_bytes: int) -> MemoryGroup | None:
+        """A new group, or None where none can be made."""
+        if not (_HIERARCHY / "memory.limit_in_bytes").exists() or os.geteuid() != 0:
+            return None
+        _remove_abandoned()
+        path = _HIERARCHY / f"{_PREFIX}-{os.getpid()}-{next(_numbers)}"
+        try:
+            path.mkdir()
+            (path / "memory.limit_in_bytes").write_text(str(limit_bytes))
+            swap = path / "memory.memsw.limit_in_bytes"
+            if swap.exists():
+                swap.write_text(str(limit_bytes))
+        except OSError:
+            _remove(path)
+            return None
+        return MemoryGroup(path)
+
+    def wrap(self, command: list[str]) -> list[str]:
+        script = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+        return ["/bin/sh", "-c", script, str(self.path), *command]
+
+    def kills(self) -> int:
+        lines = (self.path / "memory.oom_control").read_text().splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+    def close(self) -> None:
+        """Removes the group; its processes have ended."""
+        for _ in range(50):
+            if _remove(self.path):
+                return
+            time.sleep(0.02)  # the last process may still be on its way out
+
+
+def _remove(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        path.rmdir()
+    return not path.exists()
+
+
+def _remove_abandoned() -> None:
+    """Groups of processes that were killed before they could clean up."""
+    for path in _HIERARCHY.glob(f"{_PREFIX}-*-*"):
+        owner = path.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            _remove(path)
