@@ -23,15 +23,9 @@ class Executor:
     def execute(self, problems: pa.RecordBatch, candidates: pa.RecordBatch) -> tuple[Counter[str], pa.RecordBatch]:
         """Count of each status, and the verdicts in the order of the candidates."""
         by_id = {problem.id: problem for problem in from_batch(Problem, problems)}
-        groups: dict[str, list[Candidate]] = {}
-        for candidate in from_batch(Candidate, candidates):
-            groups.setdefault(candidate.problem_id, []).append(candidate)
-        verdicts: dict[str, Verdict] = {}
-        with self._recorder.span("execute", candidates.num_rows):
-            for problem_id, group in groups.items():
-                for verdict in self._judge.judge(by_id[problem_id], group):
-                    verdicts[verdict.candidate_id] = verdict
-        ordered = [verdicts[candidate_id] for candidate_id in candidates.column("id").to_pylist()]
+        work = [(by_id[candidate.problem_id], candidate) for candidate in from_batch(Candidate, candidates)]
+        with self._recorder.span("execute", len(work)):
+            ordered = list(self._judge.judge_all(work))
         return Counter(verdict.status for verdict in ordered), to_batch(Verdict, ordered)
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]

@@ -19,6 +19,9 @@ from roles.sandbox.limits import Limits
 from roles.tuning.sft import SFTSettings
 
 
+POCKET_BASE = Path(__file__).parent / "problems" / "pocket" / "base"
+
+
 class ConfigError(ValueError):
     """A wrong configuration; the message names field, value and what is allowed."""
 
@@ -29,7 +32,11 @@ class Section(BaseModel):
 
 class ModelSettings(Section):
     path: str = "pocket"  # a transformers folder, or `pocket`, the embedded base model
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def folder(self) -> Path:
+        return POCKET_BASE if self.path == "pocket" else Path(self.path)
 
 
 class SamplingSettings(Section):
@@ -83,8 +90,9 @@ class EvaluationSettings(Section):
 
 
 class ClusterSettings(Section):
-    address: str | None = None  # of a running Ray cluster; none: `RAY_ADDRESS`, or a Ray of the run's own
-    object_store_bytes: int = Field(default=256 << 20, ge=100 << 20)
+    address: str = "auto"  # host:port; auto: the cluster that runs on this machine, else `local`: a Ray of our own
+    object_store_bytes: int = Field(default=256 << 20, ge=100 << 20)  # of a Ray of our own
+    dashboard: bool = True  # of a Ray of our own
 
 
 class Config(Section):

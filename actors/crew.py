@@ -1,0 +1,139 @@
+"""All actors of a run: where each of them is placed, started and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.executor import Executor
+from actors.generator import Generator
+from actors.miner import Miner
+from actors.policy_learner import PolicyLearner
+from actors.reward_learner import RewardLearner
+from actors.scorer import Scorer
+from actors.telemetry import Timeline
+from roles.config import Config, ConfigError
+from roles.sampling.settings import ENGINE_ENV
+
+ROLES = ("generator", "executor", "scorer", "learner")  # Ray resources; see cluster.yaml
+_PLENTY = 1000.0  # a Ray of our own has room for every worker: the processes share the cores
+_ROOT = Path(__file__).parent.parent
+
+
+def connect(config: Config) -> str:
+    """Join the Ray cluster of this machine, or start a Ray of the run's own. Returns the dashboard's address or ''.
+
+    Raises `ConfigError` when the cluster does not offer the resources that the roles are placed by.
+    """
+    environment = {**ENGINE_ENV, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+    options: dict[str, Any] = {
+        "namespace": "rewardranker", "log_to_driver": False, "logging_level": "ERROR",
+        "runtime_env": {"env_vars": environment},
+    }  # fmt: skip
+    try:
+        if config.cluster.address == "local":
+            raise ConnectionError
+        context = ray.init(address=config.cluster.address, **options)
+    except ConnectionError as error:
+        if config.cluster.address not in ("auto", "local"):
+            raise ConfigError(f"cluster.address = {config.cluster.address!r}: no Ray answers there ({error})") from error
+        context = ray.init(
+            address="local",
+            num_cpus=os.cpu_count(),
+            resources=dict.fromkeys(ROLES, _PLENTY),
+            object_store_memory=config.cluster.object_store_bytes,
+            include_dashboard=config.cluster.dashboard,
+            **options,
+        )
+    missing = [role for role in ROLES if role not in ray.cluster_resources()]
+    if missing:
+        ray.shutdown()
+        raise ConfigError(f"cluster.address = {config.cluster.address!r}: no node offers the resources {missing}")
+    return context.dashboard_url or ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Crew:
+    generators: list[Any]
+    executors: list[Any]
+    scorers: list[Any]
+    evaluator: Any
+    miner: Any
+    reward_learner: Any
+    policy_learner: Any
+
+    @classmethod
+    def hire(cls, config: Config, run_dir: Path, run_id: str) -> Crew:
+        """Create the actors; they load their models in parallel."""
+        model, device, seed = str(config.model.folder), config.model.device, config.seed
+        engine = config.sampling.engine
+
+        def place(kind: type, role: str, *arguments: Any) -> Any:
+            gpus = 1 if device == "cuda" and role != "executor" and kind is not Miner else 0
+            options: dict[str, Any] = {"num_cpus": 0, "num_gpus": gpus, "resources": {role: 1}}
+            if kind is Generator:
+                options["max_concurrency"] = 64
+            else:
+                options["concurrency_groups"] = {"control": 1}
+            return ray.remote(**options)(kind).remote(*arguments)
+
+        def generator(name: str, stage: str) -> Any:
+            return place(Generator, "generator", name, stage, model, engine)
+
+        return cls(
+            policy_learner=place(
+                PolicyLearner, "learner", "policy learner", model, run_dir, config.policy, config.sampling.temperature,
+                device, seed,
+            ),
+            evaluator=generator("evaluator", "sample held-out"),
+            generators=[generator(f"generator {i}", "sample") for i in range(config.workers.generators)],
+            reward_learner=place(
+                RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed
+            ),
+            executors=[
+                place(Executor, "executor", f"executor {i}", config.executor) for i in range(config.workers.executors)
+            ],
+            scorers=[
+                place(Scorer, "scorer", f"scorer {i}", model, config.reward, device)
+                for i in range(config.workers.scorers)
+            ],
+            miner=place(Miner, "learner", "miner", run_dir / "ledger", run_id, config.mining, seed),
+        )  # fmt: skip
+
+    @property
+    def everyone(self) -> list[Any]:
+        single = [self.evaluator, self.miner, self.reward_learner, self.policy_learner]
+        return [*self.generators, *self.executors, *self.scorers, *single]
+
+    async def collect(self, timeline: Timeline, every_seconds: float) -> None:
+        """Bring what the actors recorded into `timeline`, for ever."""
+
+        async def one(actor: Any) -> None:
+            while True:
+                await asyncio.sleep(every_seconds)
+                timeline.add(await actor.drain.remote())
+
+        async with asyncio.TaskGroup() as tasks:
+            for actor in self.everyone:
+                tasks.create_task(one(actor))
+
+    async def close(self, timeline: Timeline) -> None:
+        """Collect once more, then end engines and jails."""
+        drained = await asyncio.gather(*(actor.drain.remote() for actor in self.everyone), return_exceptions=True)
+        for entry in drained:
+            if not isinstance(entry, BaseException):
+                timeline.add(entry)
+        closing = [actor.close.remote() for actor in [*self.generators, self.evaluator, *self.executors]]
+        await asyncio.wait([asyncio.ensure_future(_quietly(reference)) for reference in closing], timeout=5)
+
+
+async def _quietly(reference: ray.ObjectRef) -> None:
+    try:
+        await reference
+    except ray.exceptions.RayError:
+        pass  # it is dead already, which is what closing is for

@@ -1,0 +1,121 @@
+"""The policy learner: fine-tunes the base, then aligns it by PPO; numbered versions of the policy out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import torch
+
+from actors.failures import saving_batch
+from actors.telemetry import Drained, Recorder
+from roles import weights as packing
+from roles.config import PolicyStage, SFTStage
+from roles.policy.rewards import RewardShaper
+from roles.policy.trainer import PolicyTrainer, PPOStep, Rollout
+from roles.records import Candidate, Problem, Score, Verdict, from_batch
+from roles.sequences import TokenSequence
+from roles.tuning import sft
+from roles.tuning.sft import Example, SFTStep
+from roles.weights import Packed
+
+BASE_VERSION, SFT_VERSION = 0, 1  # PPO's versions follow
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyProgress:
+    version: int
+    steps: int
+    lag: float  # versions between a token's policy and the newest, mean over the batch
+    max_lag: int
+    reward_versions: tuple[int, ...]  # that the batch was scored with
+    ppo: PPOStep
+
+
+class PolicyLearner:
+    def __init__(
+        self, name: str, model_dir: str, run_dir: Path, settings: PolicyStage, temperature: float, device: str, seed: int
+    ) -> None:
+        self._recorder = Recorder(name)
+        self._settings, self._run_dir, self._temperature, self._seed = settings, run_dir, temperature, seed
+        with self._recorder.span("start", 1):
+            self._model, self._tokenizer = sft.pretrained(model_dir, device)
+        self._shaper = RewardShaper(settings.reward)
+        self._version, self._steps = BASE_VERSION, 0
+        self._trainer: PolicyTrainer | None = None
+
+    def fine_tune(self, problems: pa.RecordBatch, settings: SFTStage) -> list[SFTStep]:
+        """Supervised fine-tuning on the problems' references; the result is the first version and PPO's reference."""
+        examples = [
+            Example(problem.prompt, reference.removeprefix(problem.prompt))
+            for problem in from_batch(Problem, problems)
+            for reference in problem.references[: settings.references]
+        ]
+        with self._recorder.span("fine-tune", len(examples)), saving_batch(self._run_dir):
+            history = sft.train(self._model, self._tokenizer, examples, settings, self._seed)
+        self._version = SFT_VERSION
+        self._start_ppo()
+        return history
+
+    def learn(self, batches: list[tuple[ray.ObjectRef, ray.ObjectRef, ray.ObjectRef]]) -> PolicyProgress:
+        """One PPO step on (candidates, verdicts, scores) of whole groups. Raises `TrainingStopped`."""
+        assert self._trainer is not None, "fine_tune or restore comes first"
+        candidates: list[Candidate] = []
+        verdicts: list[Verdict] = []
+        scores: list[Score] = []
+        for references in batches:
+            tables = ray.get(list(references))
+            candidates += from_batch(Candidate, tables[0])
+            verdicts += from_batch(Verdict, tables[1])
+            scores += from_batch(Score, tables[2])
+        with self._recorder.span("train policy", len(candidates)), saving_batch(self._run_dir):
+            rewards = self._shaper.rewards(verdicts, scores)
+            rollouts = [
+                Rollout(TokenSequence(candidate.prompt_token_ids, candidate.token_ids), candidate.log_probs, reward)
+                for candidate, reward in zip(candidates, rewards, strict=True)
+            ]
+            step = self._trainer.step(rollouts)
+        lags = [self._version - version for candidate in candidates for version in candidate.policy_versions]
+        self._version += 1
+        self._steps += 1
+        versions = tuple(sorted({score.reward_version for score in scores}))
+        return PolicyProgress(self._version, self._steps, sum(lags) / len(lags), max(lags), versions, step)
+
+    @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
+    def weights(self) -> tuple[int, Packed]:
+        return self._version, packing.pack(self._model.state_dict())
+
+    def save(self, model_folder: Path, checkpoint: Path) -> None:
+        """A model folder that others can load, and the state that this actor continues from."""
+        assert self._trainer is not None, "fine_tune or restore comes first"
+        self._model.save_pretrained(model_folder)
+        self._tokenizer.save_pretrained(model_folder)
+        state = {
+            "trainer": self._trainer.state_dict(), "version": self._version, "steps": self._steps,
+            "shaper": self._shaper,
+        }  # fmt: skip
+        aside = checkpoint.with_suffix(".part")
+        torch.save(state, aside)
+        os.replace(aside, checkpoint)
+
+    def restore(self, checkpoint: Path) -> int:
+        """Continue from a state that this class saved. Returns the number of PPO steps done."""
+        state: dict[str, Any] = torch.load(checkpoint, weights_only=False)
+        self._version, self._steps, self._shaper = state["version"], state["steps"], state["shaper"]
+        self._start_ppo()
+        assert self._trainer is not None
+        self._trainer.load_state_dict(state["trainer"])
+        return self._steps
+
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def drain(self) -> Drained:
+        return self._recorder.drain()
+
+    def _start_ppo(self) -> None:
+        self._trainer = PolicyTrainer(
+            self._model, self._tokenizer.pad_token_id, self._settings, self._temperature, self._seed
+        )

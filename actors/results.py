@@ -1,0 +1,57 @@
+"""What a finished run leaves behind: the report, the trace, and where to look next."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from rich.console import Console
+
+from actors.admission import Admission
+from actors.stages import Counts
+from actors.telemetry import Timeline
+from roles.ranking import report as reports
+from roles.ranking import table
+from roles.ranking.report import Report
+from roles.ranking.statistics import Bootstrap
+from roles.ranking.table import EvaluatedPolicy
+from roles.run_folder import Run
+
+
+def write_report(
+    run: Run, evaluated: list[EvaluatedPolicy], timeline: Timeline, admission: Admission, counts: Counts, memory: int
+) -> Report:
+    """Write `report.json`, which also marks the run as complete."""
+    config = run.config
+    bootstrap = Bootstrap(config.evaluation.problems, config.evaluation.bootstrap_draws, config.seed)
+    rows, differences = reports.table_records(
+        table.rows(evaluated, bootstrap, config.seed), table.differences(evaluated, bootstrap)
+    )
+    report = Report(
+        suite=config.suite,
+        seed=config.seed,
+        problems=config.evaluation.problems,
+        wall_seconds=time.time() - timeline.start,
+        peak_memory_bytes=memory,
+        stages=timeline.stages(),
+        weights=[dataclasses.asdict(taken) for taken in timeline.taken_up],
+        invariant=admission.invariant(),
+        counts={
+            "samples": counts.samples, "tokens": counts.tokens, "verdicts": dict(counts.verdicts),
+            "pairs": counts.pairs, "hard_pairs": counts.hard_pairs, "false_favourites": counts.false_favourites,
+        },
+        table=rows,
+        differences=differences,
+    )  # fmt: skip
+    reports.write(report, run.report)
+    return report
+
+
+def show(run: Run, report: Report, dashboard: str, console: Console) -> None:
+    reports.show(report, console)
+    console.print(f"groups: {report.invariant}; pairs {report.counts['pairs']} ({report.counts['hard_pairs']} hard)")
+    console.print(f"{report.wall_seconds:.0f} s, {report.peak_memory_bytes / 2**30:.1f} GiB at most")
+    console.print(f"report       {run.report}\ntrace        {run.timeline} (Perfetto or chrome://tracing)")
+    console.print(f"TensorBoard  {run.folder / 'tensorboard'}\nmodels       {run.folder / 'models'}")
+    if dashboard:
+        console.print(f"dashboard    http://{dashboard} while a run is up")

@@ -1,0 +1,148 @@
+"""The two learners: how they start or continue, their stages, and what a new version of their model sets off."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from actors.admission import Admission
+from actors.crew import Crew
+from actors.evaluation import HeldOut, Ranker
+from actors.reward_learner import RewardProgress
+from actors.stages import Counts
+from actors.streams import Batch, Stream
+from actors.weights import Versions
+from roles.config import Config
+from roles.ranking.table import positives_only, reward_model
+from roles.records import Problem, to_batch
+
+
+class Checkpoints:
+    """What a continued run needs, inside the run directory."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.policy = run_dir / "checkpoints" / "policy.pt"
+        self.reward = run_dir / "checkpoints" / "reward.pt"
+        self.policy_model = run_dir / "models" / "policy"
+        self.reward_model = run_dir / "models" / "reward"
+        self._weights = run_dir / "weights"
+        for folder in (self.policy.parent, self.policy_model.parent, self._weights):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, name: str, version: int, weights: ray.ObjectRef) -> None:
+        """Keep a version that the table needs, in safetensors layout."""
+        path = self._path(name, version)
+        aside = path.with_suffix(".part")
+        ray.get(weights).tofile(aside)
+        aside.rename(path)
+
+    def kept(self, prefix: str) -> list[tuple[str, int, ray.ObjectRef]]:
+        """Name, version and weights of what was kept under a name with this prefix, oldest version first."""
+        found = []
+        for path in self._weights.glob(f"{prefix}*.safetensors"):
+            name, _, version = path.stem.rpartition(".v")
+            found.append((name, int(version), ray.put(np.fromfile(path, dtype=np.uint8))))
+        return sorted(found, key=lambda entry: entry[1])
+
+    def _path(self, name: str, version: int) -> Path:
+        return self._weights / f"{name}.v{version}.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The learners of a run with everything that their versions go to."""
+
+    crew: Crew
+    policy: Versions
+    reward: Versions
+    held_out: HeldOut
+    admission: Admission
+    checkpoints: Checkpoints
+    config: Config
+
+    async def begin(self, fine_tuning: list[Problem]) -> int:
+        """Fine-tune the base, or restore both learners; publish their versions. Returns the PPO steps done before."""
+        evaluator = asyncio.ensure_future(_start(self.crew.evaluator))
+        generators = [asyncio.ensure_future(_start(generator)) for generator in self.crew.generators]
+        continued = self.checkpoints.policy.exists()
+        steps = 0
+        if continued:
+            steps = await self.crew.policy_learner.restore.remote(self.checkpoints.policy)
+        else:
+            await self.crew.policy_learner.fine_tune.remote(to_batch(Problem, fine_tuning), self.config.sft)
+        policy = await self.policy.publish(self.crew.policy_learner)
+        if continued and self.checkpoints.reward.exists():
+            await self.crew.reward_learner.restore.remote(self.checkpoints.reward)
+        else:
+            await self.crew.reward_learner.initialise.remote(policy)
+        reward = await self.reward.publish(self.crew.reward_learner)
+        self.admission.resume(steps, self.reward.newest)
+        for scorer in self.crew.scorers:
+            await scorer.update.remote(self.reward.newest, reward)
+        await evaluator
+        self.held_out.add_policy("base", 0, None)
+        if continued:
+            for name, version, weights in self.checkpoints.kept("policy-"):
+                self.held_out.add_policy(name.removeprefix("policy-"), version, weights)
+            for name, version, weights in self.checkpoints.kept("ranker-"):
+                self._rank(name.removeprefix("ranker-"), version, weights)
+        else:
+            await self._evaluate("sft", policy)
+            await self.crew.policy_learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
+        await asyncio.gather(*generators)
+        await asyncio.gather(*(g.update.remote(self.policy.newest, policy) for g in self.crew.generators))
+        return steps
+
+    async def align(self, rollouts: Stream[Batch], counts: Counts, done: int) -> None:
+        """PPO until every iteration has its steps, of which `done` were taken before; a version after each step."""
+        config, learner = self.config, self.crew.policy_learner
+        for step in range(done + 1, config.iterations * config.policy.steps_per_iteration + 1):
+            batches = await rollouts.take(config.policy.groups_per_step // config.sampling.problems_per_batch)
+            counts.policy = await learner.learn.remote(
+                [(batch.candidates, batch.verdicts, batch.scores) for batch in batches]
+            )
+            weights = await self.policy.publish(learner)
+            await self.admission.was_trained(tuple(group for batch in batches for group in batch.groups))
+            if step % config.policy.steps_per_iteration == 0:
+                await self._evaluate(f"iteration {step // config.policy.steps_per_iteration}", weights)
+                await learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
+
+    async def learn_rewards(self, pairs: Stream[Batch], counts: Counts) -> None:
+        """Train on pairs as they are mined until every iteration has its version, then only take them off the stream."""
+        learner: Any = self.crew.reward_learner
+        async for batch in pairs:
+            if self.reward.newest >= self.config.iterations:
+                continue  # in the ledger, and no version is to come that would learn from it
+            progress: RewardProgress = await learner.learn.remote(batch.problems, batch.candidates, batch.pairs)
+            if progress.steps:
+                counts.reward = progress
+            if progress.version > self.reward.newest:
+                weights = await self.reward.publish(learner)
+                control = learner.control.remote(self.config.evaluation.control)
+                await self.admission.was_mined(progress.groups, progress.version)
+                self._rank(reward_model(progress.version), progress.version, weights)
+                self._rank(positives_only(progress.version), progress.version, control)
+                for name, reference in ((reward_model, weights), (positives_only, control)):
+                    await asyncio.to_thread(
+                        self.checkpoints.keep, f"ranker-{name(progress.version)}", progress.version, reference
+                    )
+                await learner.save.remote(self.checkpoints.reward_model, self.checkpoints.reward)
+            else:
+                await self.admission.was_mined(progress.groups, progress.version)
+
+    async def _evaluate(self, name: str, weights: ray.ObjectRef) -> None:
+        self.held_out.add_policy(name, self.policy.newest, weights)
+        await asyncio.to_thread(self.checkpoints.keep, f"policy-{name}", self.policy.newest, weights)
+
+    def _rank(self, name: str, version: int, weights: ray.ObjectRef) -> None:
+        head = self.config.reward.head if name == reward_model(version) else "likelihood"
+        self.held_out.add_ranker(Ranker(name, head, version, weights))
+
+
+async def _start(generator: Any) -> None:
+    await generator.start.remote(0)

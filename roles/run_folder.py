@@ -1,0 +1,110 @@
+"""A run's folder: made anew or continued, never silently overwritten; and all checks before anything is started."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import time
+from pathlib import Path
+
+from roles import config as configuration
+from roles.config import Config, ConfigError
+from roles.problems import suites
+from roles.records import Problem
+from roles.sampling.settings import check_model_folder
+from roles.sandbox.judge import Judge
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    config: Config
+    folder: Path
+    attempt: int  # how often this run was started before
+
+    @property
+    def id(self) -> str:
+        """Unique among the writers of this folder's ledger."""
+        return f"{self.folder.name}-{self.attempt}"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.json"
+
+    @property
+    def timeline(self) -> Path:
+        return self.folder / "timeline.json"
+
+    @property
+    def complete(self) -> bool:
+        return self.report.exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Disjoint problems: to fine-tune on, to sample for training, and held out."""
+
+    fine_tuning: list[Problem]
+    training: list[Problem]
+    held_out: list[Problem]
+
+
+def prepare(config: Config) -> Run:
+    """The run in `config.run_dir`: new, or to be continued. Raises `ConfigError` when the folder is another run's."""
+    folder = (config.run_dir or Path("runs") / time.strftime("%Y%m%d-%H%M%S")).absolute()
+    stored = folder / "config.yaml"
+    if stored.exists():
+        before = configuration.load(stored)
+        if differing := _differences(before, config):
+            raise ConfigError(
+                f"run_dir = {str(folder)!r}: holds a run with another configuration ({', '.join(differing)}); "
+                "allowed are the same configuration, to continue it, or a new folder"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"run_dir = {str(folder)!r}: is not empty and holds no run; allowed is a new or empty folder")
+    return Run(config, folder, _attempts(folder))
+
+
+def check(config: Config) -> Inputs:
+    """Everything that can be wrong before anything is started. Raises `ValueError`s that name field and value."""
+    try:
+        check_model_folder(config.model.folder)
+    except ValueError as error:
+        raise ConfigError(f"model.path = {config.model.path!r}: {error}") from error
+    held_out = suites.load(config.suite, config.evaluation.split)
+    training = suites.load(config.suite, "train")
+    rng = random.Random(config.seed)
+    rng.shuffle(training)
+    fine_tuning = [problem for problem in training if problem.references][: config.sft.problems]
+    chosen = {problem.id for problem in fine_tuning}
+    training = [problem for problem in training if problem.id not in chosen]
+    for field, value, found in (
+        ("sft.problems", config.sft.problems, len(fine_tuning)),
+        ("evaluation.problems", config.evaluation.problems, len(held_out)),
+        ("sampling.problems_per_batch", config.sampling.problems_per_batch, len(training)),
+    ):
+        if found < value:
+            raise ConfigError(f"{field} = {value}: the suite {config.suite!r} has only {found} problems for it")
+    Judge(config.executor.limits, minimum_tier=config.executor.minimum_tier).close()
+    return Inputs(fine_tuning, training, rng.sample(held_out, config.evaluation.problems))
+
+
+def begin(run: Run) -> None:
+    """Make the folder, keep the resolved configuration, and count the attempt."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if not (run.folder / "config.yaml").exists():
+        configuration.dump(run.config, run.folder / "config.yaml")
+    aside = run.folder / "attempts.part"
+    aside.write_text(json.dumps({"attempts": run.attempt + 1}))
+    os.replace(aside, run.folder / "attempts.json")
+
+
+def _attempts(folder: Path) -> int:
+    path = folder / "attempts.json"
+    return int(json.loads(path.read_text())["attempts"]) if path.exists() else 0
+
+
+def _differences(before: Config, now: Config) -> list[str]:
+    old, new = before.model_dump(exclude={"run_dir"}), now.model_dump(exclude={"run_dir"})
+    return [name for name in old if old[name] != new[name]]
