@@ -15,28 +15,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
-from roles import weights
+from roles import languages, weights
 from roles.records import Candidate, Problem
 from roles.sampling.settings import ENGINE_ENV, EngineDied, EngineSettings, SamplingError, check_model_folder
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
-
-
-
-class _Plain:
-    stop_sequences: tuple[str, ...] = ("\nprint(", "\nif __name__")
-
-    def assemble(self, problem: Problem, completion: str) -> str:
-        return problem.prompt + completion
-
-
-class languages:
-    @staticmethod
-    def get(name: str) -> _Plain:
-        return _Plain()
 
 
 logger = logging.getLogger(__name__)
@@ -63,7 +49,6 @@ class Sampler:
             os.environ.setdefault(name, value)
         if self.settings.enforce_eager:
             os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-        from transformers import AutoTokenizer
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -84,8 +69,8 @@ class Sampler:
             worker_extension_cls="roles.sampling.worker.WeightLoader",
             **{name: value for name, value in chosen.items() if value is not None},
         )
-        self._tokenizer = AutoTokenizer.from_pretrained(self.model_dir)
         self._engine = AsyncLLM.from_engine_args(args)
+        self._tokenizer = self._engine.get_tokenizer()
         async with self._alive() as engine:
             await engine.update_weight_version(str(version))
         self.version = version
@@ -120,7 +105,7 @@ class Sampler:
             temperature=temperature,
             max_tokens=max_tokens,
             seed=seed,
-            stop=list(language.stop_sequences),
+            stop=list(language.stop),
             logprobs=0,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -172,6 +157,7 @@ class Sampler:
         """End the engine's process. Running `sample` calls raise `EngineDied`."""
         engine, self._engine = self._engine, None
         if engine is not None:
+            logging.getLogger("vllm.v1.engine.async_llm").setLevel(logging.CRITICAL)  # it reports its own end as an error
             await asyncio.to_thread(engine.shutdown)
 
     async def _load(self, engine: AsyncLLM, path: str) -> None:
@@ -221,9 +207,14 @@ def _checkpoint_shapes(folder: Path, tied: bool) -> dict[str, tuple[int, ...]]:
     """Shapes by name from the safetensors headers; empty for a folder of another format."""
     shapes: dict[str, tuple[int, ...]] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118
-                shapes[name] = tuple(file.get_slice(name).get_shape())
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118
+                    shapes[name] = tuple(file.get_slice(name).get_shape())
+        except SafetensorError as error:
+            raise SamplingError(
+                f"model folder {folder}: {path.name} cannot be read ({error}); allowed are whole safetensors files"
+            ) from error
     if tied:
         shapes.pop("lm_head.weight", None)
     return shapes
