@@ -16,7 +16,7 @@ _OLDEST = (3, 9)
 
 class Python(Language):
     name = "python"
-    stop = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", '\n"""', "\n```", "\nimport ", "\nfrom ")
+    stop = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", '\n"""', "\n```")
 
     def assemble(self, problem: Problem, completion: str) -> str:
         return problem.prompt + completion

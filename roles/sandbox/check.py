@@ -174,17 +174,16 @@ def _value(node: ast.expr, result: Any) -> Any:
 
 def _arithmetic(op: ast.operator, left: Any, right: Any) -> Any:
     """Bounded: an honest check never needs a number or a sequence of a million digits or items."""
-    if isinstance(op, ast.Mult | ast.Mod | ast.Pow):
-        sizes = [_size(left), _size(right)]
-        product = sizes[0] * abs(right) if isinstance(op, ast.Pow) and isinstance(right, int) else None
-        if isinstance(op, ast.Mult):
-            for one, other in ((left, right), (right, left)):
-                if isinstance(one, int) and hasattr(other, "__len__"):
-                    product = len(other) * abs(one)
-        if isinstance(op, ast.Mod) and isinstance(left, str | bytes) or (product is not None and product > 1_000_000):
-            raise ValueError("too large")
+    size = 0
+    match op, left, right:
+        case (ast.Pow(), int(), int()):
+            size = left.bit_length() * abs(right)
+        case (ast.Mult(), int(), str() | bytes() | list() | tuple()):
+            size = abs(left) * len(right)
+        case (ast.Mult(), str() | bytes() | list() | tuple(), int()):
+            size = len(left) * abs(right)
+        case (ast.Mod(), str() | bytes(), _):
+            raise ValueError("formatting is not allowed")
+    if size > 1_000_000:
+        raise ValueError("too large")
     return _OPERATORS[type(op)](left, right)
-
-
-def _size(value: Any) -> int:
-    return value.bit_length() if isinstance(value, int) else 1

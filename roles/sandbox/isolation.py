@@ -50,7 +50,7 @@ class Isolation:
 def probe(worker: Worker) -> Isolation:
     """Runs the probe in `worker`. Raises `SandboxFault` when the jail does not work at all."""
     facts = _facts(worker)
-    base = []
+    base: list[str] = []
     for name in _NAMESPACES:
         if facts.get(f"link({name!r})") in (None, os.readlink(f"/proc/self/ns/{name}")):
             base.append(f"the {name} namespace is shared with the host")
@@ -77,7 +77,7 @@ def probe(worker: Worker) -> Isolation:
     if unfiltered:
         return Isolation(1, tuple(unfiltered))
     if not worker.bounds_memory:
-        return Isolation(2, ("no memory limit over all processes of a program (needs root and a version 1 memory cgroup)",))
+        return Isolation(2, ("no memory limit over all processes together (needs root and a version 1 memory cgroup)",))
     return Isolation(3, ())
 
 

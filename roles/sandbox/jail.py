@@ -80,7 +80,7 @@ def server_code() -> bytes:
     """The text of the warm server and of what it imports, as one script that runs without any file in the jail."""
     lines = ["import socket, sys, types"]
     for name in _MODULES:
-        lines += [f"module = types.ModuleType('roles.sandbox.{name}')", f"sys.modules[module.__name__] = module"]
+        lines += [f"module = types.ModuleType('roles.sandbox.{name}')", "sys.modules[module.__name__] = module"]
         lines += [f"exec(compile({(_HERE / f'{name}.py').read_text()!r}, '{name}.py', 'exec'), module.__dict__)"]
     lines += ["sys.path[:] = [folder for folder in sys.path if folder]", "serve = module.serve"]
     lines += [f"for name in {_MODULES!r}: del sys.modules['roles.sandbox.' + name]"]

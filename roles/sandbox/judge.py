@@ -102,7 +102,8 @@ class Judge:
                 except SandboxFault as fault:
                     with self._lock:
                         self.faults += 1
-                    worker = self._discard(worker)
+                    self._discard(worker)
+                    worker = None
                     if attempt == _ATTEMPTS or self._closed:
                         raise
                     _log.warning("sandbox fault, trying again on a new jail: %s", fault)

@@ -48,9 +48,9 @@ _SET_DUMPABLE, _SET_SECCOMP, _DROP_BOUND, _SET_NO_NEW_PRIVS = 4, 22, 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _REPLIES = 3  # descriptor of the replies inside the program
 _PRELOADED = (
-    "abc bisect collections copy dataclasses datetime decimal enum fractions functools heapq itertools math operator "
-    "queue random re statistics string textwrap threading time typing"
-).split()
+    "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
+    "heapq", "itertools", "math", "operator", "queue", "random", "re", "statistics", "string", "textwrap", "typing",
+)  # fmt: skip
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -112,7 +112,7 @@ def _job(
 def _wait(control: socket.socket, report: int, number: int, deadline: float) -> int | None:
     """None when the program has ended, else why it has to be ended."""
     while True:
-        ready, _, _ = select.select([report, control], [], [], max(0.0, deadline - time.monotonic()))
+        ready, _, _ = select.select([report, control.fileno()], [], [], max(0.0, deadline - time.monotonic()))
         if report in ready:
             return None
         if not ready:

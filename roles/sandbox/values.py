@@ -8,6 +8,7 @@ of its builtin base, so a lying `__eq__` stays behind; anything else becomes `Op
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 MAX_NODES = 200_000
@@ -68,29 +69,25 @@ def _encode(value: Any, left: list[int], depth: int) -> Any:
     if kind is dict:
         pairs = dict.items(value)
         return ["d", *[[_encode(key, left, depth + 1), _encode(item, left, depth + 1)] for key, item in pairs]]
-    for base in (int, float, complex, str, bytes):
+    for base, plain in _BASES:
         if issubclass(kind, base):
-            return ["u", str(kind.__name__)[:80], _encode(_plain_scalar(base, value), left, depth)]
-    for base in (list, tuple, set, frozenset):
-        if issubclass(kind, base):
-            return ["u", str(kind.__name__)[:80], _encode(base(base.__iter__(value)), left, depth)]
-    if issubclass(kind, dict):
-        plain = {key: dict.__getitem__(value, key) for key in dict.__iter__(value)}
-        return ["u", str(kind.__name__)[:80], _encode(plain, left, depth)]
+            return ["u", str(kind.__name__)[:80], _encode(plain(value), left, depth)]
     return ["o", f"{str(kind.__module__)[:40]}.{str(kind.__qualname__)[:80]}"]
 
 
 _TAGS: dict[type, str] = {list: "l", tuple: "t", set: "s", frozenset: "z"}
-
-
-def _plain_scalar(base: type, value: Any) -> Any:
-    if base is int:
-        return int.__index__(value)
-    if base is float:
-        return float.__float__(value)
-    if base is complex:
-        return complex(value.real, value.imag)
-    return base.__getitem__(value, slice(None)) if base is bytes else str.__str__(value)  # type: ignore[attr-defined]
+_BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (  # each reads the base's own value, whatever is overridden
+    (int, int.__index__),
+    (float, float.__float__),
+    (complex, complex.__complex__),
+    (str, str.__str__),
+    (bytes, lambda value: bytes.__getitem__(value, slice(None))),
+    (list, lambda value: list(list.__iter__(value))),
+    (tuple, lambda value: tuple(tuple.__iter__(value))),
+    (set, lambda value: set(set.__iter__(value))),
+    (frozenset, lambda value: frozenset(frozenset.__iter__(value))),
+    (dict, lambda value: {key: dict.__getitem__(value, key) for key in dict.__iter__(value)}),
+)
 
 
 def decode(form: Any) -> Any:

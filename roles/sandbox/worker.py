@@ -146,7 +146,7 @@ class Worker:
             finally:
                 for writer in writers:
                     os.close(writer)
-            streams = _Streams(*readers, limits=self.limits)
+            streams = _Streams(readers, self.limits)
             try:
                 _, _, status, cpu, rss, wall = self._drain(streams, number)
             except SandboxFault:
@@ -155,7 +155,7 @@ class Worker:
                 self.broken, status, cpu, rss, wall = True, signal.SIGKILL, 0.0, self.limits.memory_bytes, 0.0
             out_of_memory = self._group is not None and self._group.kills() > kills
         compiled, refused, replies = _parse(bytes(streams.replies), nonce, len(calls))
-        ended, code = ("memory", 0) if out_of_memory else _ended(status, streams.exceeded)
+        ended, code = _ended(status, "memory" if out_of_memory else streams.exceeded)
         return Outcome(compiled, refused, replies, ended, code, cpu, wall, rss, streams.text())
 
     def _numbers(self) -> tuple[Any, ...]:
@@ -205,8 +205,8 @@ class Worker:
         if self._process.returncode is not None:
             return
         self._control.close()  # the server ends, the kernel ends the rest
-        for ask in (lambda: None, lambda: self._process.send_signal(signal.SIGTERM), self._process.kill):
-            ask()
+        for number in (0, signal.SIGTERM, signal.SIGKILL):
+            self._process.send_signal(number)
             try:
                 self._process.wait(2.0)
                 break
@@ -230,11 +230,11 @@ class Worker:
 class _Streams:
     """What a program writes: its replies, standard output (counted only) and standard error."""
 
-    def __init__(self, replies: int, out: int, err: int, limits: Limits) -> None:
-        self.open = [replies, out, err]
+    def __init__(self, descriptors: Sequence[int], limits: Limits) -> None:
+        self.open = list(descriptors)
         self.replies = bytearray()
         self.exceeded: Ended | None = None
-        self._reply_end, self._out, self._err = replies, out, err
+        self._reply_end, _, self._err = descriptors
         self._limits = limits
         self._written = 0
         self._start, self._end = b"", b""  # of standard error
