@@ -37,7 +37,7 @@ def suite(seed: int = 1, workers: Workers = 2, out: Path = suites.PARQUET) -> No
 
 
 @app.command()
-def base(seed: int = 1, programs: int = 55_000, workers: Workers = 2, out: Path = base_model.BASE) -> None:
+def base(seed: int = 1, programs: int = 60_000, workers: Workers = 2, out: Path = base_model.BASE) -> None:
     """Make the corpus, print what it contains, and pre-train the base model on it."""
     logging.basicConfig(level=logging.INFO)
     corpus = make_corpus(seed, programs, workers)
