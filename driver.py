@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +19,11 @@ from rich.console import Console
 
 from roles import config as configuration
 from roles import run_folder
+from roles.config import ConfigError
+from roles.problems.files import SuiteError
 from roles.run_folder import Inputs, Run
+from roles.sampling.settings import SamplingError
+from roles.sandbox.errors import SandboxUnavailable
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console()
@@ -53,7 +59,7 @@ async def train(run: Run, inputs: Inputs) -> None:
     view = View(
         console, counts, (candidates, verdicts, scored, rollouts, pairs),
         {"generators": generators, "executors": executors, "scorers": scorers},
-        (policy, reward), held_out, timeline, run.folder / "tensorboard",
+        (policy, reward), held_out, timeline, run,
     )  # fmt: skip
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -113,10 +119,113 @@ def run(
     asyncio.run(train(prepared, inputs))
 
 
+@app.command()
+def evaluate(
+    policy: Annotated[Path, typer.Option(help="a transformers folder of a causal model")],
+    reward: Annotated[Path, typer.Option(help="a folder with a reward model, or a stock classifier with one label")],
+    suite: Annotated[str, typer.Option(help="pocket, a JSONL or Parquet file, mbpp:PATH or humaneval:PATH")] = "pocket",
+    split: Annotated[str | None, typer.Option(help="of the suite; by default all of it")] = None,
+    n: Annotated[int, typer.Option("-n", min=2, help="samples of each problem")] = 10,
+    problems: Annotated[int | None, typer.Option(min=2, help="only the first so many")] = None,
+    temperature: Annotated[float, typer.Option(min=0.01, max=2.0)] = 0.8,
+    max_tokens: Annotated[int, typer.Option(min=1, help="of a completion")] = 256,
+    seed: int = 0,
+    out: Annotated[Path | None, typer.Option(help="a JSON file for the table")] = None,
+) -> None:
+    """Sample from a policy, execute, rerank by a reward model, print the table."""
+    from roles import evaluation
+    from roles.problems import suites
+    from roles.ranking import report as reports
+    from roles.ranking import table
+    from roles.ranking.statistics import Bootstrap
+    from roles.sampling.settings import check_model_folder
+    from roles.sandbox.judge import Judge
+
+    chosen = suites.load(suite, split)[:problems]
+    for folder in (policy, reward):
+        check_model_folder(folder)
+    sampling = evaluation.Sampling(n, temperature, max_tokens, seed)
+    with Judge(workers=os.cpu_count() or 1) as judge, console.status("") as status:
+        evaluated = evaluation.evaluate(str(policy), str(reward), chosen, sampling, judge, status.update)
+    bootstrap = Bootstrap(len(chosen), seed=seed)
+    rows, differences = reports.table_records(
+        table.rows([evaluated], bootstrap, seed), table.differences([evaluated], bootstrap)
+    )
+    reports.show(rows, differences, suite, len(chosen), seed, console)
+    if out is not None:
+        facts = {"suite": suite, "split": split, "problems": len(chosen), "seed": seed, "temperature": temperature}
+        facts |= {"policy": str(policy), "reward": str(reward), "versions": reports.package_versions()}
+        out.write_text(json.dumps({**facts, "table": rows, "differences": differences}, indent=1) + "\n")
+
+
+@app.command()
+def judge(
+    problems: Annotated[str, typer.Option(help="pocket, a JSONL or Parquet file, mbpp:PATH or humaneval:PATH")],
+    candidates: Annotated[Path, typer.Option(help="JSONL; see docs/formats.md")],
+    out: Annotated[Path, typer.Option(help="JSONL with a verdict for each candidate")],
+) -> None:
+    """Run programs in the sandbox and write a verdict for each."""
+    from rich.progress import Progress
+
+    from roles.sandbox.judging import judge_files
+
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("judging")
+        summary = judge_files(
+            problems, candidates, out,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )  # fmt: skip
+    counts = ", ".join(f"{status} {count}" for status, count in sorted(summary.statuses.items()))
+    console.print(f"{counts}; isolation tier {summary.isolation_tier}, {summary.faults} sandbox faults; see {out}")
+
+
+@app.command()
+def status(run_dir: Annotated[Path | None, typer.Argument(help="by default the newest run")] = None) -> None:
+    """Say what a run is doing."""
+    run = run_folder.existing(run_dir)
+    state = "complete" if run.complete else "running" if run.alive else "broken off; run it again to continue"
+    console.print(f"{run.folder}: {state}")
+    if run.status.exists():
+        for name, value in json.loads(run.status.read_text())["facts"].items():
+            console.print(f"  {name:14} {value}")
+
+
+@app.command()
+def report(run_dir: Annotated[Path | None, typer.Argument(help="by default the newest run")] = None) -> None:
+    """Print the table of a finished run again."""
+    from actors import results
+    from roles.ranking import report as reports
+
+    run = run_folder.existing(run_dir)
+    if not run.complete:
+        raise ConfigError(f"{run.folder} has no report yet; see driver.py status")
+    results.show(run, reports.read(run.report), "", console)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine offers, and what is missing."""
+    from roles.sandbox.doctor import examine
+
+    found = examine()
+    console.print(f"isolation   tier {found.isolation_tier} of 3 ({found.nsjail or 'no nsjail'})")
+    for language, version in found.languages.items():
+        console.print(f"{language:11} {version or 'missing'}")
+    console.print(f"GPU         {', '.join(found.gpus) or 'none'}")
+    gibibytes = [f"{size / 2**30:.1f} GiB" for size in (found.memory_bytes, found.memory_available_bytes, found.shm_bytes)]
+    console.print(f"memory      {gibibytes[0]}, of which {gibibytes[1]} are free; /dev/shm {gibibytes[2]}")
+    console.print(f"cores       {found.cores}")
+    for line in found.missing:
+        console.print(f"missing     {line}")
+
+
 def main() -> None:
-    """Exit status 2 for what the user can mend, with one message; 130 after Ctrl-C."""
+    """Exit status 2 with one message for what the user can mend, 1 for a run that failed, 130 after Ctrl-C."""
     try:
         app()
+    except (ConfigError, SuiteError, SamplingError, SandboxUnavailable) as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

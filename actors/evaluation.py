@@ -17,6 +17,7 @@ import ray
 from actors.generator import Request
 from actors.streams import Pool
 from roles.config import Config
+from roles.evaluation import mean_log_probs, passed
 from roles.mining.ledger import Ledger, read
 from roles.ranking.statistics import Floats
 from roles.ranking.table import LOG_PROBABILITY, EvaluatedPolicy
@@ -44,8 +45,6 @@ class _Samples:
 
 
 class HeldOut:
-    """`expected` numbers say when the evaluation is complete."""
-
     def __init__(
         self, problems: list[Problem], evaluator: Any, executors: Pool, scorers: Pool, config: Config, folder: Path
     ) -> None:
@@ -95,7 +94,7 @@ class HeldOut:
             await self._changed.wait_for(ready)
         return [
             EvaluatedPolicy(name, samples.version, samples.passed, {
-                LOG_PROBABILITY: self._grid([float(np.mean(c.log_probs or [0.0])) for c in samples.candidates]),
+                LOG_PROBABILITY: self._grid(mean_log_probs(samples.candidates)),
                 **{ranker: samples.scores[ranker] for ranker in self._rankers},
             })
             for name, samples in self._samples.items()
@@ -133,9 +132,8 @@ class HeldOut:
         return self._assemble(version, candidates, verdicts) if len(verdicts) == expected else None
 
     def _assemble(self, version: int, candidates: list[Candidate], verdicts: list[Verdict]) -> _Samples:
-        passed = self._grid([float(verdict.status == "passed") for verdict in verdicts])
         references = (ray.put(to_batch(Problem, self._problems)), ray.put(to_batch(Candidate, candidates)))
-        return _Samples(version, candidates, passed, references, {})
+        return _Samples(version, candidates, self._grid(passed(verdicts)), references, {})
 
     def _start_ranking(self, name: str, ranker: Ranker) -> None:
         assert self._tasks is not None, "run comes first"
@@ -147,9 +145,9 @@ class HeldOut:
             scores = from_batch(
                 Score, await scorer.rank.remote(*samples.references, ranker.head, ranker.version, ranker.weights)
             )
-        samples.scores[ranker.name] = self._grid([scored.reward for scored in scores])
+        samples.scores[ranker.name] = self._grid(np.array([scored.reward for scored in scores]))
         async with self._changed:
             self._changed.notify_all()
 
-    def _grid(self, values: list[float]) -> Floats:
-        return np.array(values).reshape(len(self._problems), self._settings.n)
+    def _grid(self, values: Floats) -> Floats:
+        return values.reshape(len(self._problems), self._settings.n)

@@ -48,7 +48,7 @@ def write_report(
 
 
 def show(run: Run, report: Report, dashboard: str, console: Console) -> None:
-    reports.show(report, console)
+    reports.show(report.table, report.differences, report.suite, report.problems, report.seed, console)
     console.print(f"groups: {report.invariant}; pairs {report.counts['pairs']} ({report.counts['hard_pairs']} hard)")
     console.print(f"{report.wall_seconds:.0f} s, {report.peak_memory_bytes / 2**30:.1f} GiB at most")
     console.print(f"report       {run.report}\ntrace        {run.timeline} (Perfetto or chrome://tracing)")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -20,8 +18,7 @@ from actors.stages import Counts
 from actors.streams import Pool, Stream
 from actors.telemetry import Timeline, memory_of_process_tree
 from actors.weights import Versions
-
-_log = logging.getLogger(__name__)
+from roles.run_folder import Run
 
 
 @dataclasses.dataclass
@@ -33,13 +30,13 @@ class View:
     versions: Sequence[Versions]
     held_out: HeldOut
     timeline: Timeline
-    tensorboard: Path
+    run: Run
     doing: str = "starting"
     peak_memory_bytes: int = 0
 
     async def show(self) -> None:
         """Redraw for ever; also keeps the peak of the memory and writes TensorBoard."""
-        with SummaryWriter(str(self.tensorboard)) as writer:
+        with SummaryWriter(str(self.run.folder / "tensorboard")) as writer:
             if self.console.is_terminal:
                 with Live(console=self.console, refresh_per_second=2, transient=True) as live:
                     await self._refresh(writer, lambda rate: live.update(self._table(rate)), 1.0)
@@ -56,6 +53,7 @@ class View:
                 memory = await asyncio.to_thread(memory_of_process_tree)
                 self.peak_memory_bytes, measured = max(self.peak_memory_bytes, memory), now
             draw(rate)
+            self.run.note(self._facts(rate))
             self._write(writer, rate)
             await asyncio.sleep(seconds)
 

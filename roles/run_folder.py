@@ -37,6 +37,24 @@ class Run:
         return self.folder / "timeline.json"
 
     @property
+    def status(self) -> Path:
+        return self.folder / "status.json"
+
+    def note(self, facts: dict[str, str]) -> None:
+        """Say what the run is doing; `driver.py status` shows it."""
+        aside = self.status.with_suffix(".part")
+        aside.write_text(json.dumps({"pid": os.getpid(), "time": time.time(), "facts": facts}))
+        os.replace(aside, self.status)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that last noted its status is still running on this machine."""
+        if not self.status.exists():
+            return False
+        pid = int(json.loads(self.status.read_text())["pid"])
+        return pid != os.getpid() and Path(f"/proc/{pid}").exists()
+
+    @property
     def complete(self) -> bool:
         return self.report.exists()
 
@@ -63,7 +81,22 @@ def prepare(config: Config) -> Run:
             )
     elif folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"run_dir = {str(folder)!r}: is not empty and holds no run; allowed is a new or empty folder")
-    return Run(config, folder, _attempts(folder))
+    run = Run(config, folder, _attempts(folder))
+    if run.alive:
+        raise ConfigError(f"run_dir = {str(folder)!r}: another process is running it; see driver.py status")
+    return run
+
+
+def existing(folder: Path | None) -> Run:
+    """A run that was begun before; by default the newest under runs/. Raises `ConfigError` when there is none."""
+    if folder is None:
+        stored = sorted(Path("runs").glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+        if not stored:
+            raise ConfigError("there is no run under runs/")
+        folder = stored[-1].parent
+    if not (folder / "config.yaml").exists():
+        raise ConfigError(f"{folder} holds no run: it has no config.yaml")
+    return Run(configuration.load(folder / "config.yaml"), folder.absolute(), _attempts(folder))
 
 
 def check(config: Config) -> Inputs:

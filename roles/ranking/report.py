@@ -68,17 +68,19 @@ def read(path: Path) -> Report:
         raise ValueError(f"{path} is not a report: {error}") from error
 
 
-def show(report: Report, console: Console) -> None:
-    """Print the table, the differences and the invariants."""
-    first = report.table[0]
+def show(
+    rows: list[dict[str, Any]], differences: list[dict[str, Any]], suite: str, problems: int, seed: int, console: Console
+) -> None:
+    """Print the table and the differences below it."""
+    first = rows[0]
     table = Table(
-        title=f"{report.problems} held-out problems of {report.suite}, {first['n']} samples each, the same for every "
-        f"ranker; seed {report.seed}; 95% intervals from a bootstrap over problems"
+        title=f"{problems} held-out problems of {suite}, {first['n']} samples each, the same for every ranker; "
+        f"seed {seed}; 95% intervals from a bootstrap over problems"
     )
     for name in ("policy", "ranker", "pass@1", f"best-of-{first['n']}", f"oracle@{first['n']}", "gap closed", "95%"):
         table.add_column(name, justify="left" if name in ("policy", "ranker") else "right")
     previous = None
-    for row in report.table:
+    for row in rows:
         if previous not in (None, row["policy"]):
             table.add_section()
         table.add_row(
@@ -91,7 +93,7 @@ def show(report: Report, console: Console) -> None:
     paired = Table(title="paired differences on the same problems")
     for name in ("on the samples of", "what", "", "minus", "difference", "95%", "reading"):
         paired.add_column(name, justify="right" if name in ("difference", "95%") else "left")
-    for entry in report.differences:
+    for entry in differences:
         what = "gap closed" if entry["what"] == "gap_closed" else "pass@1"
         paired.add_row(
             entry["policy"], what, entry["a"], entry["b"], _figure(entry["value"], "+.3f"), _range(entry),

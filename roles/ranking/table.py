@@ -12,10 +12,11 @@ ONE_SAMPLE = "one sample"
 RANDOM = "random"
 LOG_PROBABILITY = "log-probability"
 ORACLE = "oracle"
+REWARD_MODEL = "reward model"
 
 
 def reward_model(version: int) -> str:
-    return f"reward model v{version}"
+    return f"{REWARD_MODEL} v{version}"
 
 
 def positives_only(version: int) -> str:
@@ -95,7 +96,7 @@ def differences(policies: list[EvaluatedPolicy], bootstrap: Bootstrap) -> list[D
 
 def _comparisons(rankers: list[str]) -> list[tuple[str, str]]:
     versions = [v for v in range(1, len(rankers) + 1) if reward_model(v) in rankers]
-    pairs = []
+    pairs = [(REWARD_MODEL, LOG_PROBABILITY)] if REWARD_MODEL in rankers else []
     for version in versions:
         for baseline in (LOG_PROBABILITY, positives_only(version), reward_model(version - 1)):
             if baseline in rankers:
