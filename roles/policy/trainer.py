@@ -123,6 +123,7 @@ class PolicyTrainer:
             "critic": self.critic.state_dict(),
             "reference": self.reference.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "rng": self._rng.getstate(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -130,6 +131,7 @@ class PolicyTrainer:
         self.critic.load_state_dict(state["critic"])
         self.reference.load_state_dict(state["reference"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self._rng.setstate(state["rng"])
 
     def _forward(self, batch: Padded) -> tuple[Tensor, Tensor]:
         """Log-probabilities and values, both (B, T) and aligned: column t is about token t."""

@@ -1,0 +1,126 @@
+"""The PPO trainer on a tiny random model."""
+
+import dataclasses
+import random
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from roles.optimisation import NonFiniteLoss
+from roles.policy.rewards import RewardMix, RewardShaper
+from roles.policy.trainer import PolicyTrainer, PPOSettings, Rollout
+from roles.records import Score, Verdict
+from roles.sequences import TokenSequence, pad, token_log_probs
+
+VOCABULARY, GOOD = 16, 5
+PROMPT = (1, 2)
+
+
+def tiny(seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=1,
+        tie_word_embeddings=True, pad_token_id=0,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval()
+
+
+@torch.no_grad()
+def sample(model: LlamaForCausalLM, count: int, length: int = 4) -> list[Rollout]:
+    """Sequences of the model; the reward is the share of GOOD tokens."""
+    ids = torch.tensor([PROMPT] * count)
+    for _ in range(length):
+        distribution = torch.softmax(model(input_ids=ids).logits[:, -1].float(), dim=-1)
+        ids = torch.cat([ids, torch.multinomial(distribution, 1)], dim=1)
+    sequences = [TokenSequence(PROMPT, tuple(row[len(PROMPT) :].tolist())) for row in ids]
+    batch = pad(sequences, 0)
+    log_probs = token_log_probs(model(input_ids=batch.input_ids).logits, batch.input_ids)
+    return [
+        Rollout(sequence, tuple(log_probs[row][batch.completion_mask[row]].tolist()), sequence.completion.count(GOOD) / length)
+        for row, sequence in enumerate(sequences)
+    ]
+
+
+def test_ppo_reaches_what_is_rewarded():
+    torch.manual_seed(3)
+    model = tiny()
+    trainer = PolicyTrainer(model, 0, PPOSettings(learning_rate=1e-2, kl=0.0), temperature=1.0)
+    first = [trainer.step(sample(model, 64)).reward for _ in range(15)]
+    assert first[0] < 0.3
+    assert trainer.step(sample(model, 64)).reward > 0.8
+
+
+def test_a_strong_penalty_holds_the_policy_at_the_reference():
+    torch.manual_seed(3)
+    steps = {}
+    for kl in (0.0, 5.0):
+        model = tiny()
+        trainer = PolicyTrainer(model, 0, PPOSettings(learning_rate=1e-2, kl=kl), temperature=1.0)
+        for _ in range(10):
+            steps[kl] = trainer.step(sample(model, 64))
+    assert steps[5.0].kl < 0.3 * steps[0.0].kl
+
+
+def test_the_ratio_of_fresh_samples_is_one():
+    model = tiny()
+    step = PolicyTrainer(model, 0, PPOSettings(updates_per_step=1), temperature=1.0).step(sample(model, 16))
+    assert step.behaviour_gap < 1e-5
+    assert step.kl == 0
+    assert step.clip_fraction == 0
+
+
+def test_a_reward_that_is_not_a_number_stops_training_with_the_batch():
+    model = tiny()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    rollouts = [dataclasses.replace(rollout, reward=float("nan")) for rollout in sample(model, 4)]
+    with pytest.raises(NonFiniteLoss) as caught:
+        PolicyTrainer(model, 0, PPOSettings(), temperature=1.0).step(rollouts)
+    assert caught.value.batch == rollouts
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_restored_trainer_continues_exactly():
+    random.seed(0)
+    torch.manual_seed(5)
+    model = tiny()
+    settings = PPOSettings(updates_per_step=1)
+    trainer = PolicyTrainer(model, 0, settings, temperature=1.0)
+    trainer.step(sample(model, 8))
+    state = {name: value for name, value in torch.load(_saved(trainer), weights_only=False).items()}
+    rollouts = sample(model, 8)
+    expected = trainer.step(rollouts)
+    other = PolicyTrainer(tiny(seed=9), 0, settings, temperature=1.0)
+    other.load_state_dict(state)
+    assert other.step(rollouts) == expected
+
+
+def _saved(trainer: PolicyTrainer):
+    import io
+
+    file = io.BytesIO()
+    torch.save(trainer.state_dict(), file)
+    file.seek(0)
+    return file
+
+
+def verdict(status: str) -> Verdict:
+    return Verdict("c", status, float(status == "passed"), ())  # type: ignore[arg-type]
+
+
+def test_rewards_mix_tests_and_standardised_scores():
+    shaper = RewardShaper(RewardMix(tests=1.0, reward_model=0.5))
+    passed, failed, broken = shaper.rewards(
+        [verdict("passed"), verdict("failed"), verdict("compile_error")],
+        [Score("a", 101.0, 1), Score("b", 99.0, 1), Score("c", 100.0, 1)],
+    )
+    assert 1.25 < passed < 1.5
+    assert 0 < failed < 0.25
+    assert broken == -0.5
+
+
+def test_scores_of_two_reward_versions_are_never_compared():
+    shaper = RewardShaper(RewardMix(tests=0.0, reward_model=1.0))
+    shaper.rewards([verdict("failed")] * 2, [Score("a", 1.0, 1), Score("b", -1.0, 1)])
+    shifted = shaper.rewards([verdict("failed")] * 2, [Score("a", 51.0, 2), Score("b", 49.0, 2)])
+    assert shifted[0] > 0.5 > shifted[1]

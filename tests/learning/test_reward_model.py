@@ -1,0 +1,124 @@
+"""The reward model: the sign of its loss, both heads, padding, publication, files."""
+
+import random
+
+import pytest
+import torch
+from tests.tiny import tiny_model
+from transformers import AutoModelForSequenceClassification
+
+from roles import weights
+from roles.optimisation import OptimiserSettings
+from roles.reward import model as reward_model
+from roles.reward.losses import bradley_terry
+from roles.reward.trainer import PairGroup, RewardTrainer, score
+from roles.sequences import TokenSequence, pad
+
+HEADS = ["scalar", "likelihood"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(tiny_model(tmp_path_factory.mktemp("base")))
+
+
+def test_the_loss_falls_as_the_chosen_program_gains():
+    losses = bradley_terry(torch.tensor([-1.0, 0.0, 1.0]), torch.zeros(3))
+    assert losses[0] > losses[1] > losses[2]
+    torch.testing.assert_close(losses[1], torch.tensor(2.0).log())
+
+
+def group(rng: random.Random, right: int = 7, wrong: int = 9) -> PairGroup:
+    """Chosen programs hold the token `right` somewhere, rejected ones `wrong`; all else is noise."""
+
+    def program(marker: int) -> TokenSequence:
+        tokens = [rng.randrange(20, 200) for _ in range(rng.randrange(3, 9))]
+        tokens.insert(rng.randrange(len(tokens)), marker)
+        return TokenSequence((3, 4, 5), (*tokens, 2))
+
+    return PairGroup("p", (program(right), program(right), program(wrong)), ((0, 2), (1, 2)))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_training_learns_to_prefer_the_chosen_on_unseen_pairs(head, folder):
+    torch.manual_seed(0)
+    rng = random.Random(0)
+    model, tokenizer = reward_model.create(head, folder)
+    trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=2e-3), 2048)
+    for _ in range(60):
+        trainer.step([group(rng) for _ in range(8)])
+    held_out = [group(rng) for _ in range(50)]
+    rewards = [score(model, g.programs, tokenizer.pad_token_id, 2048) for g in held_out]
+    right = sum(r[chosen] > r[rejected] for r, g in zip(rewards, held_out, strict=True) for chosen, rejected in g.pairs)
+    assert right >= 90
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_padding_and_batch_mates_do_not_change_a_reward(head, folder):
+    model, tokenizer = reward_model.create(head, folder)
+    short, long = TokenSequence((3, 4), (5, 2)), TokenSequence((3, 4), (5, 6, 7, 8, 9, 10, 2))
+    with torch.no_grad():
+        alone = model(pad([short], tokenizer.pad_token_id))
+        together = model(pad([short, long], tokenizer.pad_token_id))
+    torch.testing.assert_close(alone[0], together[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_published_version_scores_as_the_learner_does(head, folder):
+    torch.manual_seed(1)
+    learner, tokenizer = reward_model.create(head, folder)
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    scorer, _ = reward_model.create(head, folder)
+    sequences = [TokenSequence((3, 4), (5, 6, 2)), TokenSequence((3,), (9, 9, 9, 2))]
+    expected = score(learner, sequences, 0, 512)
+    assert score(scorer, sequences, 0, 512) != expected
+    scorer.load_weights(weights.unpack(weights.pack(learner.state_dict())))
+    assert score(scorer, sequences, 0, 512) == expected
+
+
+def test_weights_of_another_model_are_refused(folder):
+    model, _ = reward_model.create("likelihood", folder)
+    with pytest.raises(ValueError, match=r"missing .*scalar\.weight"):
+        model.load_weights({name: t for name, t in model.state_dict().items() if name != "scalar.weight"})
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_saved_model_loads_with_the_same_rewards(head, folder, tmp_path):
+    model, tokenizer = reward_model.create(head, folder)
+    sequences = [TokenSequence((3, 4), (5, 6, 2))]
+    model.save(tmp_path, tokenizer)
+    loaded, _ = reward_model.load(str(tmp_path))
+    assert loaded.head == head
+    assert score(loaded, sequences, 0, 512) == pytest.approx(score(model, sequences, 0, 512), abs=1e-6)
+    if head == "scalar":  # a stock classifier that transformers alone scores the same
+        stock = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+        with torch.no_grad():
+            logit = stock(input_ids=torch.tensor([[3, 4, 5, 6, 2]])).logits[0, 0]
+        assert logit.item() == pytest.approx(score(model, sequences, 0, 512)[0], abs=1e-5)
+
+
+def test_every_problem_weighs_the_same_however_many_pairs_it_has(folder):
+    torch.manual_seed(0)
+    rng = random.Random(1)
+    one = group(rng)
+    many = PairGroup("q", group(rng).programs, ((0, 2), (1, 2)) * 10)
+    few = PairGroup("q", many.programs, ((0, 2), (1, 2)))
+    losses = []
+    for second in (many, few):
+        model, tokenizer = reward_model.create("likelihood", folder)
+        trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=1e-3), 2048)
+        losses.append(trainer.step([one, second]).loss)
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(folder):
+    rng = random.Random(2)
+    groups = [group(rng) for _ in range(6)]
+    norms = []
+    for budget in (10_000, 20):
+        model, tokenizer = reward_model.create("likelihood", folder)
+        trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=1e-3), budget)
+        norms.append(trainer.step(groups).gradient_norm)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
