@@ -1,0 +1,173 @@
+"""The whole loop made small, as a person meets it: begun, broken off by Ctrl-C, continued, finished, asked again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from roles.mining import ledger
+from roles.ranking import report as reports
+from roles.records import Candidate, Pair, Score, Verdict
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = {
+    "iterations": 2, "cluster.address": "local", "cluster.dashboard": "false",
+    "sft.problems": 60, "sft.epochs": 1,
+    "sampling.n": 6, "sampling.problems_per_batch": 4, "sampling.engine.max_num_seqs": 64,
+    "reward.groups_per_iteration": 12, "reward.groups_per_step": 4,
+    "policy.groups_per_step": 8, "policy.steps_per_iteration": 3,
+    "evaluation.problems": 12, "evaluation.n": 4, "evaluation.control": "{epochs: 1, learning_rate: 1.0e-3}",
+}  # fmt: skip
+
+
+def command(run_dir: Path) -> list[str]:
+    overrides = [f"--set={name}={value}" for name, value in {**SMALL, "run_dir": run_dir}.items()]
+    return [sys.executable, str(ROOT / "driver.py"), "run", str(ROOT / "configs" / "pocket.yaml"), *overrides]
+
+
+def processes_of(run_dir: Path) -> list[str]:
+    """Command lines of processes that carry the run's mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("RUN_UNDER_TEST") == str(run_dir) and process.status() != "zombie":
+                found.append(" ".join(process.cmdline())[:200])
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that was interrupted once and continued to its end; what was seen on the way."""
+    run_dir = tmp_path_factory.mktemp("runs") / "small"
+    environment = {**os.environ, "RUN_UNDER_TEST": str(run_dir), "OMP_NUM_THREADS": "1"}
+    shared_memory = set(os.listdir("/dev/shm"))
+    first = subprocess.Popen(
+        command(run_dir), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 240
+    while not list((run_dir / "ledger" / "pairs").glob("*.parquet")) and time.monotonic() < deadline:
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.2)
+    interrupted = time.monotonic()
+    first.send_signal(signal.SIGINT)
+    output, _ = first.communicate(timeout=60)
+    seen = {
+        "exit": first.returncode, "output": output, "seconds": time.monotonic() - interrupted,
+        "left": processes_of(run_dir), "shared_memory": set(os.listdir("/dev/shm")) - shared_memory,
+        "pairs": ledger.read(run_dir / "ledger", Pair),
+    }  # fmt: skip
+    second = subprocess.run(command(run_dir), env=environment, capture_output=True, text=True, timeout=400)
+    assert second.returncode == 0, second.stdout + second.stderr
+    return run_dir, seen, second.stdout, environment
+
+
+def test_ctrl_c_leaves_nothing_behind_and_a_readable_ledger(finished):
+    _, seen, _, _ = finished
+    assert seen["exit"] == 130, seen["output"]
+    assert seen["seconds"] < 30  # 10 on an idle machine
+    assert seen["left"] == []
+    assert seen["shared_memory"] == set()
+    assert seen["pairs"]
+    assert "Traceback" not in seen["output"]
+
+
+def test_a_finished_run_says_that_it_is_complete_and_changes_nothing(finished):
+    run_dir, _, _, environment = finished
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*") if path.is_file()}
+    again = subprocess.run(command(run_dir), env=environment, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0
+    assert "is complete" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*") if path.is_file()} == before
+
+
+def test_the_table_has_every_policy_and_every_ranker(finished):
+    run_dir, _, output, _ = finished
+    report = reports.read(run_dir / "report.json")
+    policies = ["base", "sft", "iteration 1", "iteration 2"]
+    rankers = [
+        "one sample", "random", "log-probability", "reward model v1", "positives-only v1", "reward model v2",
+        "positives-only v2", "oracle",
+    ]  # fmt: skip
+    assert {(row["policy"], row["ranker"]) for row in report.table} == {(p, r) for p in policies for r in rankers}
+    assert set(report.table[0]) == {
+        "policy", "policy_version", "ranker", "n", "pass_at_1", "best_of_n", "oracle", "gap_closed", "low", "high",
+    }  # fmt: skip
+    assert {row["policy_version"] for row in report.table} == {0, 1, 4, 7}
+    assert "gap closed" in output
+    assert any(entry["what"] == "pass_at_1" for entry in report.differences)
+
+
+def test_the_report_has_the_documented_schema(finished):
+    run_dir, _, _, _ = finished
+    report = json.loads((run_dir / "report.json").read_text())
+    assert set(report) >= {
+        "wall_seconds", "peak_memory_bytes", "stages", "weights", "invariant", "table", "seed", "suite", "versions",
+    }  # fmt: skip
+    for stage in ("sample", "execute", "score", "mine", "train reward model", "train policy", "sample held-out"):
+        assert report["stages"][stage]["busy_seconds"] > 0
+        assert report["stages"][stage]["items"] > 0
+    assert report["peak_memory_bytes"] > 1 << 30
+    assert report["versions"]["ray"]
+
+
+def test_every_group_was_trained_exactly_once(finished):
+    run_dir, _, _, _ = finished
+    invariant = reports.read(run_dir / "report.json").invariant
+    assert invariant["submitted"] == invariant["trained"] + invariant["dropped"] + invariant["running"]
+    assert invariant["trained"] == 2 * 3 * 8
+    assert invariant["trained_twice"] == 0
+
+
+def test_new_versions_reach_generators_and_scorers_in_flight(finished):
+    run_dir, _, _, _ = finished
+    report = reports.read(run_dir / "report.json")
+    taken = {(entry["model"], entry["actor"], entry["version"]) for entry in report.weights}
+    policy = [version for model, actor, version in taken if (model, actor) == ("policy", "generator 0")]
+    assert len([version for version in policy if version > 1]) >= 3
+    assert ("reward", "scorer 0", 1) in taken
+    sampled_by = {version for c in ledger.read(run_dir / "ledger", Candidate) for version in c.policy_versions}
+    assert max(sampled_by) > 1
+    assert 0 not in sampled_by  # training samples never come from the base
+
+
+def test_the_ledger_is_whole(finished):
+    run_dir, _, _, _ = finished
+    folder = run_dir / "ledger"
+    candidates = {candidate.id for candidate in ledger.read(folder, Candidate)}
+    verdicts = ledger.read(folder, Verdict)
+    assert {verdict.candidate_id for verdict in verdicts} == candidates
+    assert {score.candidate_id for score in ledger.read(folder, Score)} == candidates
+    status = {verdict.candidate_id: verdict.status for verdict in verdicts}
+    for pair in ledger.read(folder, Pair):
+        assert status[pair.chosen_id] == "passed"
+        assert status[pair.rejected_id] not in ("passed", "sandbox_fault")
+
+
+def test_stages_overlap_in_the_trace(finished):
+    run_dir, _, _, _ = finished
+    events = json.loads((run_dir / "timeline.json").read_text())["traceEvents"]
+    spans = {name: [] for name in ("sample", "execute", "train reward model", "train policy")}
+    for event in events:
+        if event["ph"] == "X" and event["name"] in spans:
+            spans[event["name"]].append((event["ts"], event["ts"] + event["dur"]))
+    overlapping = lambda a, b: any(s < y and x < e for s, e in spans[a] for x, y in spans[b])  # noqa: E731
+    assert overlapping("sample", "execute")
+    assert overlapping("sample", "train policy")
+    assert overlapping("sample", "train reward model")
+
+
+def test_the_models_left_behind_load(finished):
+    from roles.reward import model as reward_model
+    from roles.tuning import sft
+
+    run_dir, _, _, _ = finished
+    assert reward_model.load(str(run_dir / "models" / "reward"))[0].head == "likelihood"
+    sft.pretrained(str(run_dir / "models" / "policy"))
