@@ -159,6 +159,7 @@ class Sampler:
         if engine is not None:
             logging.getLogger("vllm.v1.engine.async_llm").setLevel(logging.CRITICAL)  # it reports its own end as an error
             await asyncio.to_thread(engine.shutdown)
+            vars(engine)["shutdown"] = lambda: None  # its destructor would do it again, late in the interpreter's exit
 
     async def _load(self, engine: AsyncLLM, path: str) -> None:
         try:

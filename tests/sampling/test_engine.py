@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def before() -> set[str]:
-    return set(os.listdir("/dev/shm"))
-
-
-@pytest.fixture(scope="module")
-def sampler(folder: Path, run: Run, before: set[str]) -> Iterator[Sampler]:
+def sampler(folder: Path, run: Run) -> Iterator[Sampler]:
     sampler = Sampler(folder, SETTINGS)
     run(sampler.start(0))
     yield sampler
@@ -64,6 +60,10 @@ def log_probs(model: torch.nn.Module, candidate: Candidate, temperature: float) 
         logits = model(ids).logits[0, len(candidate.prompt_token_ids) - 1 : -1]
     every = torch.log_softmax(logits / temperature, dim=-1)
     return every.gather(1, torch.tensor(candidate.token_ids)[:, None])[:, 0]
+
+
+def weight_files() -> list[Path]:
+    return [*Path("/dev/shm").glob(f"weights-{os.getpid()}-*"), *Path(tempfile.gettempdir()).glob(f"weights-{os.getpid()}-*")]
 
 
 def error(model: torch.nn.Module, candidate: Candidate, temperature: float = 0.8) -> torch.Tensor:
@@ -155,7 +155,7 @@ def test_weights_of_another_model_are_refused_and_the_engine_goes_on(sampler: Sa
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_qwen2_with_another_tokenizer_samples_and_leaves_nothing_behind(
-    tmp_path: Path, run: Run, before: set[str], dtype: Any
+    tmp_path: Path, run: Run, dtype: Any
 ) -> None:
     folder = tiny_model(tmp_path, "qwen2", seed=4, tied=False)
     sampler = Sampler(folder, SETTINGS.model_copy(update={"dtype": dtype}))
@@ -174,7 +174,7 @@ def test_qwen2_with_another_tokenizer_samples_and_leaves_nothing_behind(
         assert set(candidate.policy_versions) == {6}
     left = set(psutil.Process().children(recursive=True)) - mine
     assert not [p for p in left if "resource_tracker" not in " ".join(p.cmdline())]
-    assert not {name for name in set(os.listdir("/dev/shm")) - before if name.startswith(("weights-", "psm_"))}
+    assert not weight_files()
 
 
 def test_the_death_of_the_engine_is_an_error_of_its_own_type(sampler: Sampler, run: Run) -> None:
@@ -195,4 +195,4 @@ def test_the_death_of_the_engine_is_an_error_of_its_own_type(sampler: Sampler, r
             await sampler.update(100, weights.pack(AutoModelForCausalLM.from_pretrained(sampler.model_dir).state_dict()))
 
     run(kill_while_sampling())
-    assert not [name for name in os.listdir("/dev/shm") if name.startswith("weights-")]
+    assert not weight_files()
