@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -116,7 +117,25 @@ def run(
         return
     inputs = run_folder.check(prepared.config)
     run_folder.begin(prepared)
-    asyncio.run(train(prepared, inputs))
+    try:
+        asyncio.run(train(prepared, inputs))
+    except ExceptionGroup as errors:
+        (prepared.folder / "error.log").write_text("".join(traceback.format_exception(errors)))
+        for cause in root_causes(errors):
+            console.print(f"{type(cause).__name__}: {cause}", style="red", markup=False, soft_wrap=True)
+        console.print(f"the run broke off; {prepared.folder / 'error.log'} has the details, the same command continues it")
+        raise SystemExit(1) from None
+
+
+def root_causes(errors: BaseExceptionGroup) -> list[BaseException]:
+    """What went wrong, without the stages and actors that it went through."""
+    causes: list[BaseException] = []
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            causes += root_causes(error)
+        else:
+            causes.append(getattr(error, "cause", None) or error)
+    return causes
 
 
 @app.command()
