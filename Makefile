@@ -1,0 +1,35 @@
+# Threads that spin while they wait starve every other actor of a small machine.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+
+python := .venv/bin/python
+
+.PHONY: run setup test test-long lint bench bench-pocket pocket clean
+
+run: setup
+	$(python) driver.py run configs/pocket.yaml
+
+setup:
+	@scripts/setup.sh
+
+test: lint
+	$(python) -m pytest -m "not long"
+
+test-long: setup
+	$(python) -m pytest -m long
+
+lint: setup
+	$(python) -m ruff check .
+	$(python) -m mypy
+
+bench: setup
+	$(python) -m benchmarks
+
+bench-pocket: setup
+	$(python) -m benchmarks.pocket
+
+pocket: setup
+	$(python) -m roles.problems.pocket
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
