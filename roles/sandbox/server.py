@@ -46,6 +46,7 @@ _NEWNS, _NEWIPC, _NEWPID = 0x00020000, 0x08000000, 0x20000000
 _NOSUID, _NODEV, _NOEXEC, _RDONLY = 2, 4, 8, 1
 _SET_DUMPABLE, _SET_SECCOMP, _DROP_BOUND, _SET_NO_NEW_PRIVS = 4, 22, 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
+_TRACEBACK = 2000  # characters
 _REPLIES = 3  # descriptor of the replies inside the program
 _PRELOADED = (
     "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
@@ -160,6 +161,7 @@ def _program(numbers: list[int], descriptors: list[int], up: int, bpf: bytes) ->
         os.closerange(_REPLIES + 1, 200)
         os.closerange(202, 256)
         _confine(numbers, bpf)
+        _libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0)  # the init must not be looked at, the program may look at itself
         os.close(up)  # from here on nothing this process does can look like a fault of the sandbox
     except BaseException as error:
         os.write(up, b"F" + f"program: {error!r}".encode()[:1000])
@@ -180,7 +182,8 @@ def _confine(numbers: list[int], bpf: bytes) -> None:
     _check(_libc.capset(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), bytes(24)), "capset")
     _check(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     for name, value in zip(LIMIT_NAMES, numbers):  # noqa: B905 - `strict` is younger than the oldest interpreter here
-        resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, value))
+        hard = value + 1 if name == "CPU" else value  # SIGXCPU first, which nothing else sends; SIGKILL a second later
+        resource.setrlimit(getattr(resource, "RLIMIT_" + name), (value, hard))
     if bpf:
         code = ctypes.create_string_buffer(bpf, len(bpf))
         header = struct.pack("HxxxxxxQ", len(bpf) // 8, ctypes.addressof(code))
@@ -205,7 +208,7 @@ def _answer(descriptor: int, nonce_bytes: int) -> None:
     with open(descriptor, "rb") as file:
         nonce = file.read(nonce_bytes)
         job = json.loads(file.read())
-    dumps, write, pack, show = json.dumps, os.write, struct.pack, traceback.print_exception
+    dumps, write, pack, show = json.dumps, os.write, struct.pack, traceback.format_exception
     execute, evaluate, translate = exec, eval, compile
     name, largest = "program.py", job["largest_frame"]
 
@@ -235,7 +238,8 @@ def _answer(descriptor: int, nonce_bytes: int) -> None:
         send(index, "err", str(type(error).__name__)[:80], status)
         if not isinstance(error, SystemExit):
             with contextlib.suppress(BaseException):
-                show(type(error), error, error.__traceback__, limit=-6)
+                text = "".join(show(type(error), error, error.__traceback__, limit=-6))
+                write(2, text[-_TRACEBACK:].encode("utf-8", "backslashreplace"))
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdin = open(0)  # noqa: SIM115

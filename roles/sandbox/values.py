@@ -47,17 +47,15 @@ def encode(value: Any) -> Any:
 
 
 def _encode(value: Any, left: list[int], depth: int) -> Any:
-    left[0] -= 1
+    kind = type(value)
+    left[0] -= 1 + (len(value) >> 4 if kind in (str, bytes) else value.bit_length() >> 6 if kind is int else 0)
     if left[0] < 0 or depth > MAX_DEPTH:
         raise TooLarge
-    kind = type(value)
-    if value is None or kind is bool:
+    if value is None or kind is bool or kind is str:
         return value
-    if kind is str or kind is bytes:
-        left[0] -= len(value) >> 4
-        return value if kind is str else ["b", base64.b64encode(value).decode("ascii")]
+    if kind is bytes:
+        return ["b", base64.b64encode(value).decode("ascii")]
     if kind is int:
-        left[0] -= value.bit_length() >> 6
         return ["i", f"{value:x}"]
     if kind is float:
         return ["f", value.hex()]
