@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from roles.problems.files import SuiteError
 from roles.sandbox.values import Opaque
 from roles.sandbox.worker import Outcome, Raised, Reply, Returned
 
@@ -47,7 +48,7 @@ def _tester_outcome():
 """
 
 
-class BadTest(ValueError):
+class BadTest(SuiteError):
     """A test script does not define `check(candidate)`, or hands the program something that is not plain data."""
 
 

@@ -60,12 +60,36 @@ def test_checks_that_do_not_hold_or_cannot_be_evaluated(check: str, result: obje
 @pytest.mark.parametrize(
     "check",
     [
-        "result.real == 1", "().__class__", "result.__class__.__bases__", "math.__loader__", "math.isclose.__self__",
-        "__import__('os')", "eval('1')", "open('x')", "getattr(result, 'x')", "print(1)", "f(1) == 2", "expected == 1",
-        "lambda: 1", "[x for x in result]", "(x := 1)", "f'{result}'", "result == 1; 2", "result = 1", "", "await result",
-        "max(*result)", "dict(**result)", "(int)(1)(2)", "'{0.real}'.format(result)", "len", "math.isclose", "yield", "\0",
+        "result.real == 1",
+        "().__class__",
+        "result.__class__.__bases__",
+        "math.__loader__",
+        "math.isclose.__self__",
+        "__import__('os')",
+        "eval('1')",
+        "open('x')",
+        "getattr(result, 'x')",
+        "print(1)",
+        "f(1) == 2",
+        "expected == 1",
+        "lambda: 1",
+        "[x for x in result]",
+        "(x := 1)",
+        "f'{result}'",
+        "result == 1; 2",
+        "result = 1",
+        "",
+        "await result",
+        "max(*result)",
+        "dict(**result)",
+        "(int)(1)(2)",
+        "'{0.real}'.format(result)",
+        "len",
+        "math.isclose",
+        "yield",
+        "\0",
     ],
-)  # fmt: skip
+)
 def test_everything_outside_the_allow_list_is_refused(check: str) -> None:
     with pytest.raises(CheckError):
         compile_check(check)

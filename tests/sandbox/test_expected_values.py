@@ -55,7 +55,10 @@ def problem(*tests: Test) -> Problem:
 
 def test_no_trace_of_the_expected_value_is_in_the_jail(verdict_of: Callable[..., Verdict]) -> None:
     search = SEARCH + "\ndef f(x):\n    return found()\n"
-    tests = (Test("f(1)", f"result is False and result != {SECRET}"), Test("f(2)", f"not (result == {SECRET} or result)"))
+    tests = (
+        Test("f(1)", f"result is False and result != {SECRET}"),
+        Test("f(2)", f"not (result == {SECRET} or result)"),
+    )
     verdict = verdict_of(search, problem(*tests))
     assert verdict.tests == ("passed", "passed"), verdict
 

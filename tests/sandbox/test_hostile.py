@@ -20,10 +20,12 @@ FAILED = {
     "returns an object equal to all": f"class A:\n{EQUAL}def f(x):\n    return A()\n",
     "returns an int equal to all": f"class A(int):\n{EQUAL}def f(x):\n    return A(7)\n",
     "returns a list equal to all": f"class A(list):\n{EQUAL}def f(x):\n    return A()\n",
-    "overwrites the equality of its own int": "import builtins\nclass int(int):\n" + EQUAL + "def f(x):\n    return int(5)\n",
+    "overwrites the equality of its own int": "import builtins\nclass int(int):\n"
+    + EQUAL
+    + "def f(x):\n    return int(5)\n",
     "patches the builtins": (
         "import builtins\n"
-        "for name in ('len', 'str', 'isinstance', 'type', 'eval', 'exec', 'compile', 'dict', 'sorted', 'abs', 'open'):\n"
+        "for name in ('len', 'str', 'isinstance', 'type', 'eval', 'exec', 'compile', 'dict', 'abs', 'open'):\n"
         "    setattr(builtins, name, lambda *a, **k: True)\n"
         "def f(x):\n    return None\n"
     ),
@@ -53,10 +55,12 @@ def test_cheats_are_failed(verdict_of: VerdictOf, text: str) -> None:
 NOT_PASSED = {
     "closes all descriptors": "import os\nos.closerange(0, 256)\ndef f(x): return x + 1\n",
     "fork bomb": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass\n",
-    "daemon that outlives it": "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)\nos._exit(1)\n",
+    "daemon that outlives it": "import os, time\nif os.fork() == 0:\n"
+    "    os.setsid()\n    time.sleep(600)\nos._exit(1)\n",
     "kills its init": "import os, signal\nfor s in range(1, 32):\n"
     "    try: os.kill(1, s)\n    except OSError: pass\nos._exit(1)\n",
-    "limits its init": "import resource\nresource.prlimit(1, resource.RLIMIT_CPU, (0, 0))\nresource.prlimit(1, resource.RLIMIT_AS, (1, 1))\n",
+    "limits its init": "import resource\nresource.prlimit(1, resource.RLIMIT_CPU, (0, 0))\n"
+    "resource.prlimit(1, resource.RLIMIT_AS, (1, 1))\n",
     "patches json": "import json\njson.dumps = None\njson.encoder.c_make_encoder = None\ndef f(x): return None\n",
     "keys with one hash": "def f(x):\n    return {i * (2 ** 61 - 1) for i in range(10 ** 4)}\n",
     "deep nesting": "def f(x):\n    y = []\n    for _ in range(10 ** 5): y = [y]\n    return y\n",
@@ -64,7 +68,7 @@ NOT_PASSED = {
     "many files": "for i in range(10 ** 6): open(f'/tmp/{i}', 'w').close()\n",
     "stops itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\n",
     "raises its limits": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\n",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", NOT_PASSED.values(), ids=NOT_PASSED.keys())
@@ -78,7 +82,10 @@ def test_vandals_do_not_pass_and_break_nothing(judge: Judge, verdict_of: Verdict
 def test_processes_together_stay_below_the_memory_limit(judge: Judge, verdict_of: VerdictOf) -> None:
     if judge.isolation.tier < 3:
         pytest.skip("this machine gives no memory group")
-    text = "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        x = bytearray(80 << 20)\n        time.sleep(9)\nos.wait()\nos._exit(1)"
+    text = (
+        "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n"
+        "        x = bytearray(80 << 20)\n        time.sleep(9)\nos.wait()\nos._exit(1)"
+    )
     assert verdict_of(text).status == "memory"
     assert verdict_of("def f(x): return x + 1").status == "passed"
 
@@ -91,7 +98,9 @@ def answers(judge: Judge, text: str, call: str, check: str) -> bool:
 def test_no_file_of_the_host_can_be_read_or_written(judge: Judge, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("42")
-    opens = "def f(path, mode='r'):\n    try: open(path, mode).close()\n    except OSError: return False\n    return True"
+    opens = (
+        "def f(path, mode='r'):\n    try: open(path, mode).close()\n    except OSError: return False\n    return True"
+    )
     for path in (str(secret), str(Path(__file__).resolve()), "/etc/passwd", "/root", "/proc/1/environ", "/proc/1/mem"):
         assert answers(judge, opens, f"f({path!r})", "result is False"), path
     for path in ("/x", "/usr/lib/x", "/dev/x", "/proc/sys/kernel/hostname", "/proc/self/oom_score_adj"):
@@ -101,19 +110,30 @@ def test_no_file_of_the_host_can_be_read_or_written(judge: Judge, tmp_path: Path
 
 
 def test_system_calls_that_lead_outside_are_refused(judge: Judge) -> None:
-    refused = "def f(action):\n    try: action()\n    except OSError as error: return error.errno\n    return 0\nimport os, socket, ctypes\n"
+    refused = (
+        "def f(action):\n    try: action()\n    except OSError as error: return error.errno\n"
+        "    return 0\nimport os, socket, ctypes\n"
+    )
     libc = "ctypes.CDLL(None, use_errno=True)"
     call = f"def c(name, *a):\n    l = {libc}\n    return ctypes.get_errno() if getattr(l, name)(*a) < 0 else 0\n"
     for family in ("AF_INET", "AF_INET6", "AF_NETLINK"):
         assert answers(judge, refused, f"f(lambda: socket.socket(socket.{family}))", "result == 97")
-    for attempt in ("'unshare', 0x10000000", "'mount', b'x', b'/tmp', b'tmpfs', 0, None", "'ptrace', 16, 1, 0, 0",
-                    "'setns', 0, 0", "'chroot', b'/tmp'", "'syscall', 321, 0, 0, 0"):  # fmt: skip
+    for attempt in (
+        "'unshare', 0x10000000",
+        "'mount', b'x', b'/tmp', b'tmpfs', 0, None",
+        "'ptrace', 16, 1, 0, 0",
+        "'setns', 0, 0",
+        "'chroot', b'/tmp'",
+        "'syscall', 321, 0, 0, 0",
+    ):
         assert answers(judge, refused + call, f"c({attempt})", "result == 1"), attempt
     assert answers(judge, refused + call, "c('syscall', 435, 0, 0)", "result == 38")
 
 
 def test_nothing_of_one_program_reaches_the_next(judge: Judge) -> None:
-    first = "open('/tmp/left', 'w').write('x')\nimport builtins, math\nbuiltins.len = math.sqrt = None\ndef f(): return 1"
+    first = (
+        "open('/tmp/left', 'w').write('x')\nimport builtins, math\nbuiltins.len = math.sqrt = None\ndef f(): return 1"
+    )
     assert answers(judge, first, "f()", "result == 1")
     second = "import os, math\ndef f(): return os.listdir('/tmp'), len('ab'), math.sqrt(4), os.getpid()"
     assert answers(judge, second, "f()", "result == ([], 2, 2.0, 2)")

@@ -44,12 +44,11 @@ def until(fact: Callable[[], bool]) -> bool:
 
 
 def traces() -> set[str]:
-    """Everything that a jail could leave behind on the file system."""
-    groups = Path("/sys/fs/cgroup/memory").glob(f"judge-{os.getpid()}-*")
-    return {*os.listdir("/dev/shm"), *map(str, groups)}
+    """The memory groups of this process, all that its jails put into a file system."""
+    return set(map(str, Path("/sys/fs/cgroup/memory").glob(f"judge-{os.getpid()}-*")))
 
 
-def test_closing_leaves_no_process_no_file_and_no_descriptor(limits: Limits, successor: Problem) -> None:
+def test_closing_leaves_no_process_no_group_and_no_descriptor(limits: Limits, successor: Problem) -> None:
     before = descendants(os.getpid()), traces(), len(os.listdir("/proc/self/fd"))
     judge = Judge(limits, workers=2)
     candidates = [Candidate(str(i), "1", "g", RIGHT + f"# {i}") for i in range(4)]
@@ -79,7 +78,9 @@ def test_a_jail_that_dies_under_a_program_is_no_verdict(limits: Limits, successo
         assert (verdict.status, judge.faults) == ("passed", 1)
 
 
-@pytest.mark.parametrize("argument", [["-R", "/no/such/source"], ["--no_such_option"], ["--seccomp_string", "BROKEN {"]])
+@pytest.mark.parametrize(
+    "argument", [["-R", "/no/such/source"], ["--no_such_option"], ["--seccomp_string", "BROKEN {"]]
+)
 def test_a_fault_that_persists_is_raised(
     limits: Limits, successor: Problem, monkeypatch: pytest.MonkeyPatch, argument: list[str]
 ) -> None:

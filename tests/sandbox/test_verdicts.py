@@ -45,8 +45,12 @@ def test_a_wrong_answer_fails_and_the_others_still_count(verdict_of: VerdictOf) 
         ("import ctypes\nctypes.string_at(0)", "runtime_error"),
         ("def f(x):\n    while True: pass", "timeout"),
         ("import time\ntime.sleep(60)", "timeout"),
-        ("import signal, time\nfor s in range(1, 32):\n  try: signal.signal(s, signal.SIG_IGN)\n  except OSError: pass\n"
-         "while True: time.sleep(1)", "timeout"),
+        (
+            "import signal, time\nfor s in range(1, 32):\n"
+            "  try: signal.signal(s, signal.SIG_IGN)\n  except OSError: pass\n"
+            "while True: time.sleep(1)",
+            "timeout",
+        ),
         ("def f(x):\n    return len(bytearray(1 << 40))", "memory"),
         ("x = []\nwhile True: x.append(bytes(1 << 20))", "memory"),
         ("while True: print('x' * 1000)", "output"),
@@ -58,7 +62,7 @@ def test_a_wrong_answer_fails_and_the_others_still_count(verdict_of: VerdictOf) 
         ("def g(x):\n    return x + 1", "failed"),
         ("def f(x):\n    pass", "failed"),
     ],
-)  # fmt: skip
+)
 def test_status_of(verdict_of: VerdictOf, text: str, status: str) -> None:
     verdict = verdict_of(text)
     assert verdict.status == status, verdict
@@ -91,9 +95,20 @@ def test_print_and_input_do_not_disturb(verdict_of: VerdictOf) -> None:
 
 
 def test_set_up_code_runs_after_the_program(verdict_of: VerdictOf) -> None:
-    problem = Problem("1", "own", "test", "python", "", "depth", (Test("depth(root)", "result == 2"),),
-                      setup="root = Node(Node(None))")  # fmt: skip
-    text = "class Node:\n    def __init__(self, n): self.n = n\ndef depth(n):\n    return 0 if n is None else 1 + depth(n.n)"
+    problem = Problem(
+        "1",
+        "own",
+        "test",
+        "python",
+        "",
+        "depth",
+        (Test("depth(root)", "result == 2"),),
+        setup="root = Node(Node(None))",
+    )
+    text = (
+        "class Node:\n    def __init__(self, n): self.n = n\ndef depth(n):\n"
+        "    return 0 if n is None else 1 + depth(n.n)"
+    )
     assert verdict_of(text, problem).status == "passed"
 
 

@@ -1,11 +1,14 @@
-"""MBPP (Austin et al., 2021), the file as its authors publish it, or the sanitized one as JSONL."""
+"""MBPP (Austin et al., 2021), the file as its authors publish it, or the sanitized one as JSONL.
+
+The challenge tests of a few tasks are left out, as in the published results.
+"""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 
-from roles.problems.files import Row, SuiteError, read_rows
+from roles.problems.files import Row, read_rows
 from roles.problems.formats import asserts
 from roles.records import Problem, Test
 
@@ -23,7 +26,7 @@ def _problem(row: Row) -> Problem:
     text = row.get(field, str)
     code = row.get("code", str).replace("\r\n", "\n")
     setup = _setup(row)
-    lines = row.strings("test_list") + row.strings("challenge_test_list", [])
+    lines = row.strings("test_list")
     if not lines:
         raise row.error("test_list", "is empty")
     defined = _defined(row, "code", code)
@@ -94,5 +97,3 @@ def _called(statements: list[ast.stmt], defined: frozenset[str]) -> list[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in defined
     ]
 
-
-__all__ = ["SPLITS", "SuiteError", "load"]

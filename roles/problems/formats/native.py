@@ -67,6 +67,10 @@ def _test(row: Row, value: Any) -> Test:
     raise row.error("tests", 'each test must be {"call": string, "check": string}')
 
 
+def _is_check(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.FunctionDef) and statement.name == "check"
+
+
 def _examine(row: Row, problem: Problem) -> None:
     if not problem.id:
         raise row.error("id", "is empty")
@@ -83,7 +87,7 @@ def _examine(row: Row, problem: Problem) -> None:
             if test.call:
                 ast.parse(test.call, mode="eval")
                 compile_check(test.check)
-            else:
-                ast.parse(test.check)
+            elif not any(_is_check(statement) for statement in ast.parse(test.check).body):
+                raise CheckError("does not define check(candidate)")
         except (SyntaxError, ValueError, RecursionError, CheckError) as error:
             raise row.error("tests", f"the test {test.call or 'script'!r}: {error}") from error
