@@ -34,7 +34,7 @@ make_venv() {
 # Installs with one line of progress for every 25 packages; pip's own words go to the log.
 install() {
     "$python" -m pip install --no-deps --disable-pip-version-check --no-input --progress-bar off "$@" 2>&1 | tee -a "$log" |
-        awk '/^Collecting/ && ++n % 25 == 0 { print "set-up:   " n " packages found"; fflush() }
+        awk '/^(Collecting|Processing) / && ++n % 25 == 0 { print "set-up:   " n " packages found"; fflush() }
              /^Installing collected/        { print "set-up:   unpacking"; fflush() }'
 }
 

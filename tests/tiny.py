@@ -11,8 +11,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 _TEXTS = {
     "llama": [f'"""Return the sum of a and {i}."""\ndef f(a, b):\n    return a + {i}\n' for i in range(50)],
-    "qwen2": [f"# task {i}: sort the words of the list\ndef g(words):\n    return sorted(words)[:{i}]\n" for i in range(50)],
+    "qwen2": [f"# sort the words of list {i}\ndef g(words):\n    return sorted(words)[:{i}]\n" for i in range(50)],
 }
+_SPECIALS = {"llama": ["<pad>", "<bos>", "<eos>"], "qwen2": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]}
 
 
 def tiny_model(
@@ -23,7 +24,7 @@ def tiny_model(
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    specials = ["<pad>", "<bos>", "<eos>"] if architecture == "llama" else ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    specials = _SPECIALS[architecture]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )

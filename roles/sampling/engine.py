@@ -157,9 +157,10 @@ class Sampler:
         """End the engine's process. Running `sample` calls raise `EngineDied`."""
         engine, self._engine = self._engine, None
         if engine is not None:
-            logging.getLogger("vllm.v1.engine.async_llm").setLevel(logging.CRITICAL)  # it reports its own end as an error
+            # Its own end is an error to the engine's output loop, and its destructor would end it once more.
+            logging.getLogger("vllm.v1.engine.async_llm").setLevel(logging.CRITICAL)
             await asyncio.to_thread(engine.shutdown)
-            vars(engine)["shutdown"] = lambda: None  # its destructor would do it again, late in the interpreter's exit
+            vars(engine)["shutdown"] = lambda: None
 
     async def _load(self, engine: AsyncLLM, path: str) -> None:
         try:

@@ -22,7 +22,7 @@ class WeightLoader:
 
         Linear layers keep only a packed form of their weights, so a layer is rebuilt from the checkpoint's names.
         """
-        model: torch.nn.Module = self.model_runner.model
+        model: Any = self.model_runner.model
         with set_current_vllm_config(self.vllm_config), safe_open(path, framework="pt") as file:
             initialize_layerwise_reload(model)
             model.load_weights((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118

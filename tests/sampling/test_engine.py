@@ -63,7 +63,8 @@ def log_probs(model: torch.nn.Module, candidate: Candidate, temperature: float) 
 
 
 def weight_files() -> list[Path]:
-    return [*Path("/dev/shm").glob(f"weights-{os.getpid()}-*"), *Path(tempfile.gettempdir()).glob(f"weights-{os.getpid()}-*")]
+    folders = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+    return [path for folder in folders for path in folder.glob(f"weights-{os.getpid()}-*")]
 
 
 def error(model: torch.nn.Module, candidate: Candidate, temperature: float = 0.8) -> torch.Tensor:
@@ -146,7 +147,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_by_name(sampler: Sampler, run: 
 
 def test_weights_of_another_model_are_refused_and_the_engine_goes_on(sampler: Sampler, run: Run) -> None:
     version = sampler.version
-    with pytest.raises(SamplingError, match="model.embed_tokens.weight"):
+    with pytest.raises(SamplingError, match=r"model\.embed_tokens\.weight"):
         run(sampler.update(99, weights.pack({"model.embed_tokens.weight": torch.zeros(3, 64)})))
     assert sampler.version == version
     (candidate,) = run(sampler.sample(PROBLEM, n=1, temperature=1.0, max_tokens=4))
@@ -180,6 +181,8 @@ def test_qwen2_with_another_tokenizer_samples_and_leaves_nothing_behind(
 def test_the_death_of_the_engine_is_an_error_of_its_own_type(sampler: Sampler, run: Run) -> None:
     """Last in the file: it ends the module's engine."""
 
+    packed = weights.pack(AutoModelForCausalLM.from_pretrained(sampler.model_dir).state_dict())
+
     async def kill_while_sampling() -> None:
         await sampler.check_health()
         running = asyncio.create_task(sampler.sample(PROBLEM, n=16, temperature=1.0, max_tokens=220))
@@ -192,7 +195,7 @@ def test_the_death_of_the_engine_is_an_error_of_its_own_type(sampler: Sampler, r
         with pytest.raises(EngineDied):
             await sampler.check_health()
         with pytest.raises(EngineDied):
-            await sampler.update(100, weights.pack(AutoModelForCausalLM.from_pretrained(sampler.model_dir).state_dict()))
+            await sampler.update(100, packed)
 
     run(kill_while_sampling())
     assert not weight_files()
