@@ -49,8 +49,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _TRACEBACK = 2000  # characters
 _REPLIES = 3  # descriptor of the replies inside the program
 _PRELOADED = (
-    "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
-    "heapq", "itertools", "math", "operator", "queue", "random", "re", "statistics", "string", "textwrap", "typing",
+    "bisect", "collections", "copy", "functools", "heapq", "itertools", "math", "operator", "random", "re", "string",
+    "typing",
 )  # fmt: skip
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -200,10 +200,9 @@ class Worker:
         return SandboxFault(f"{what}; nsjail says: {log}" if log else what)
 
     def close(self) -> None:
-        """Ends the jail and all processes in it."""
-        if self._process.returncode is not None:
-            return
-        self._control.close()  # the server ends, the kernel ends the rest
+        """Ends the jail and all processes in it; a `run` in another thread raises `SandboxFault`."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)  # the server ends, the kernel ends the rest
         for number in (0, signal.SIGTERM, signal.SIGKILL):
             self._process.send_signal(number)
             try:
@@ -211,9 +210,12 @@ class Worker:
                 break
             except subprocess.TimeoutExpired:
                 _log.warning("jail %d does not end", self._process.pid)
-        self._release()
+        with self._lock:
+            self._release()
 
     def _release(self) -> None:
+        if self._control.fileno() < 0:
+            return
         self._control.close()
         os.close(self._log_file)
         if self._group:

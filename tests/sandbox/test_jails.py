@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,13 +70,18 @@ def test_a_broken_jail_is_replaced_and_counted(limits: Limits, successor: Proble
 
 
 def test_a_jail_that_dies_under_a_program_is_no_verdict(limits: Limits, successor: Problem) -> None:
-    import threading
-
     with Judge(limits) as judge:
         (worker,) = judge._all
         threading.Timer(0.5, os.kill, (worker.pid, signal.SIGTERM)).start()
         verdict = judge.judge(successor, [Candidate("c", "1", "g", "import time\ntime.sleep(1)\n" + RIGHT)])[0]
         assert (verdict.status, judge.faults) == ("passed", 1)
+
+
+def test_closing_ends_a_program_that_is_being_judged(limits: Limits, successor: Problem) -> None:
+    judge = Judge(limits.model_copy(update={"wall_seconds": 300}))
+    threading.Timer(0.5, judge.close).start()
+    with pytest.raises(SandboxFault):
+        judge.judge(successor, [Candidate("c", "1", "g", "import time\ntime.sleep(200)")])
 
 
 @pytest.mark.parametrize(
