@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from roles.records import Status, Test
 from roles.sandbox.check import holds
 from roles.sandbox.limits import Limits
-from roles.sandbox.worker import Outcome, Oversized, Raised, Reply, Returned, Undefined, cpu_limit_reached
+from roles.sandbox.outcome import Outcome, Oversized, Raised, Reply, Returned, Undefined, cpu_limit_reached
 
 
 def statuses(outcome: Outcome, tests: Sequence[Test], limits: Limits) -> list[Status]:

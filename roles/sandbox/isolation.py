@@ -12,7 +12,8 @@ import re
 from typing import Any
 
 from roles.sandbox.limits import MIB, Limits
-from roles.sandbox.worker import Outcome, Returned, Worker
+from roles.sandbox.outcome import Outcome, Returned
+from roles.sandbox.worker import Worker
 
 _NAMESPACES = ("user", "pid", "net", "mnt", "ipc", "uts", "cgroup")
 _PROBE = """

@@ -18,7 +18,8 @@ from roles.records import Candidate, Problem, Status, Test, Verdict
 from roles.sandbox import classify, isolation, tester
 from roles.sandbox.errors import SandboxFault, SandboxUnavailable
 from roles.sandbox.limits import Limits
-from roles.sandbox.worker import Outcome, Raised, Reply, Worker
+from roles.sandbox.outcome import Outcome, Raised, Reply
+from roles.sandbox.worker import Worker
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3

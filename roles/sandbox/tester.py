@@ -11,8 +11,8 @@ import json
 from typing import Any
 
 from roles.problems.files import SuiteError
+from roles.sandbox.outcome import Outcome, Raised, Reply, Returned
 from roles.sandbox.values import Opaque
-from roles.sandbox.worker import Outcome, Raised, Reply, Returned
 
 CALL = "_tester_outcome()"
 MAX_CALLS = 1000

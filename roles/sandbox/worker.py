@@ -8,7 +8,6 @@ ended. Expected values are no part of a job.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -16,19 +15,18 @@ import secrets
 import select
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from roles.sandbox import jail
 from roles.sandbox.cgroup import MemoryGroup
 from roles.sandbox.errors import SandboxFault
 from roles.sandbox.limits import MIB, Limits
-from roles.sandbox.server import LIMIT_NAMES, RESULT, START, STOP, STOPPED_STATUS, TIMEOUT_STATUS
-from roles.sandbox.values import BadValue, decode
+from roles.sandbox.outcome import Ended, Outcome, how_it_ended, parse_replies
+from roles.sandbox.server import LIMIT_NAMES, RESULT, START, STOP
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 10.0  # the server itself ends a job at its wall limit; beyond this the server is lost
@@ -37,52 +35,6 @@ _SERVER_BYTES = 64 * MIB  # nsjail and the warm interpreter, beside the program
 _NONCE_BYTES = 16
 _STDERR_BYTES = 4096
 _CHUNK = 1 << 16
-
-Ended = Literal["exit", "signal", "wall", "output", "reply", "memory"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Returned:
-    """What a call claims to have returned."""
-
-    value: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Raised:
-    """The name of the exception that ended a step; `status` is the exit status where it was a SystemExit."""
-
-    exception: str
-    status: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Oversized:
-    """The value had too many nodes, levels or bytes, or was no proper encoding."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Undefined:
-    """The call names something that the program does not define."""
-
-
-Reply = Returned | Raised | Oversized | Undefined
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """`replies` are those of the first calls, in order; a program that ended early has fewer than calls."""
-
-    compiled: bool
-    refused: Raised | None  # what compiling or loading raised
-    replies: tuple[Reply, ...]
-    ended: Ended
-    status: int  # exit status or signal number
-    cpu_seconds: float
-    wall_seconds: float
-    peak_memory_bytes: int
-    stderr: str
-
 
 class Worker:
     """One jail. `run` may be called from any thread, one at a time. Raises `SandboxFault` when the jail is broken."""
@@ -153,8 +105,8 @@ class Worker:
                     raise
                 self.broken, status, cpu, rss, wall = True, signal.SIGKILL, 0.0, self.limits.memory_bytes, 0.0
             out_of_memory = self._group is not None and self._group.kills() > kills
-        compiled, refused, replies = _parse(bytes(streams.replies), nonce, len(calls))
-        ended, code = _ended(status, "memory" if out_of_memory else streams.exceeded)
+        compiled, refused, replies = parse_replies(bytes(streams.replies), nonce, len(calls))
+        ended, code = how_it_ended(status, "memory" if out_of_memory else streams.exceeded)
         return Outcome(compiled, refused, replies, ended, code, cpu, wall, rss, streams.text())
 
     def _numbers(self) -> tuple[Any, ...]:
@@ -282,71 +234,3 @@ def _memory_file(data: bytes) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _ended(status: int, exceeded: Ended | None) -> tuple[Ended, int]:
-    if exceeded:
-        return exceeded, 0
-    if status == TIMEOUT_STATUS:
-        return "wall", 0
-    if status == STOPPED_STATUS:
-        return "output", 0
-    if os.WIFSIGNALED(status):
-        return "signal", os.WTERMSIG(status)
-    return "exit", os.WEXITSTATUS(status)
-
-
-def _parse(data: bytes, nonce: bytes, calls: int) -> tuple[bool, Raised | None, tuple[Reply, ...]]:
-    """Whether the program compiled, what refused to load, and the replies up to the first frame out of order."""
-    compiled, refused = False, None
-    replies: list[Reply] = []
-    position, expected = 0, -2
-    while expected < calls:
-        body = position + len(nonce) + 4
-        if data[position : position + len(nonce)] != nonce or len(data) < body:
-            break
-        (size,) = struct.unpack_from("<I", data, position + len(nonce))
-        if len(data) < body + size:
-            break
-        reply = _reply(data[body : body + size], expected)
-        if reply is None:
-            break
-        if expected >= 0:
-            replies.append(reply)
-        elif isinstance(reply, Raised):
-            refused = reply
-            break
-        else:
-            compiled = True
-        position, expected = body + size, expected + 1
-    return compiled, refused, tuple(replies)
-
-
-def _reply(body: bytes, expected: int) -> Reply | None:
-    try:
-        frame = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    match frame:
-        case [int(index), "ok"] if index == expected < 0:
-            return Returned(None)
-        case [int(index), "err", str(name), int(status)] if index == expected:
-            return Raised(name, status)
-        case [int(index), "val", form] if index == expected >= 0:
-            try:
-                return Returned(decode(form))
-            except BadValue:
-                return Oversized()
-        case [int(index), "big"] if index == expected >= 0:
-            return Oversized()
-        case [int(index), "undefined"] if index == expected >= 0:
-            return Undefined()
-    return None
-
-
-def cpu_limit_reached(outcome: Outcome, limits: Limits) -> bool:
-    """Whether the kernel ended the program for its CPU time. The reported time lags behind the kernel's own count."""
-    if outcome.ended != "signal":
-        return False
-    at_limit = outcome.cpu_seconds >= 0.7 * limits.cpu_seconds
-    return outcome.status == signal.SIGXCPU or (outcome.status == signal.SIGKILL and at_limit)

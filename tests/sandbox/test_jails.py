@@ -16,7 +16,8 @@ from roles.sandbox import isolation, jail
 from roles.sandbox.errors import SandboxFault, SandboxUnavailable
 from roles.sandbox.judge import Judge
 from roles.sandbox.limits import Limits
-from roles.sandbox.worker import Returned, Worker
+from roles.sandbox.outcome import Returned
+from roles.sandbox.worker import Worker
 
 RIGHT = "def f(x):\n    return x + 1\n"
 

@@ -1,0 +1,128 @@
+"""What a job came to: how its process ended, and what each call claims to have returned."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import struct
+from typing import Any, Literal
+
+from roles.sandbox.limits import Limits
+from roles.sandbox.server import STOPPED_STATUS, TIMEOUT_STATUS
+from roles.sandbox.values import BadValue, decode
+
+Ended = Literal["exit", "signal", "wall", "output", "reply", "memory"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Returned:
+    """What a call claims to have returned."""
+
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Raised:
+    """The name of the exception that ended a step; `status` is the exit status where it was a SystemExit."""
+
+    exception: str
+    status: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Oversized:
+    """The value had too many nodes, levels or bytes, or was no proper encoding."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Undefined:
+    """The call names something that the program does not define."""
+
+
+Reply = Returned | Raised | Oversized | Undefined
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """`replies` are those of the first calls, in order; a program that ended early has fewer than calls."""
+
+    compiled: bool
+    refused: Raised | None  # what compiling or loading raised
+    replies: tuple[Reply, ...]
+    ended: Ended
+    status: int  # exit status or signal number
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory_bytes: int
+    stderr: str
+
+
+def how_it_ended(status: int, exceeded: Ended | None) -> tuple[Ended, int]:
+    """The kind of end and its exit status or signal, from a wait status and the limit that was exceeded, if any."""
+    if exceeded:
+        return exceeded, 0
+    if status == TIMEOUT_STATUS:
+        return "wall", 0
+    if status == STOPPED_STATUS:
+        return "output", 0
+    if os.WIFSIGNALED(status):
+        return "signal", os.WTERMSIG(status)
+    return "exit", os.WEXITSTATUS(status)
+
+
+def parse_replies(data: bytes, nonce: bytes, calls: int) -> tuple[bool, Raised | None, tuple[Reply, ...]]:
+    """Whether the program compiled, what refused to load, and the replies up to the first frame out of order."""
+    compiled, refused = False, None
+    replies: list[Reply] = []
+    position, expected = 0, -2
+    while expected < calls:
+        body = position + len(nonce) + 4
+        if data[position : position + len(nonce)] != nonce or len(data) < body:
+            break
+        (size,) = struct.unpack_from("<I", data, position + len(nonce))
+        if len(data) < body + size:
+            break
+        reply = _reply(data[body : body + size], expected)
+        if reply is None:
+            break
+        if expected >= 0:
+            replies.append(reply)
+        elif isinstance(reply, Raised):
+            refused = reply
+            break
+        else:
+            compiled = True
+        position, expected = body + size, expected + 1
+    return compiled, refused, tuple(replies)
+
+
+def _reply(body: bytes, expected: int) -> Reply | None:
+    try:
+        frame = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    match frame:
+        case [int(index), "ok"] if index == expected < 0:
+            return Returned(None)
+        case [int(index), "err", str(name), int(status)] if index == expected:
+            return Raised(name, status)
+        case [int(index), "val", form] if index == expected >= 0:
+            try:
+                return Returned(decode(form))
+            except BadValue:
+                return Oversized()
+        case [int(index), "big"] if index == expected >= 0:
+            return Oversized()
+        case [int(index), "undefined"] if index == expected >= 0:
+            return Undefined()
+    return None
+
+
+def cpu_limit_reached(outcome: Outcome, limits: Limits) -> bool:
+    """Whether the kernel ended the program for its CPU time. The reported time lags behind the kernel's own count."""
+    if outcome.ended != "signal":
+        return False
+    at_limit = outcome.cpu_seconds >= 0.7 * limits.cpu_seconds
+    return outcome.status == signal.SIGXCPU or (outcome.status == signal.SIGKILL and at_limit)
