@@ -33,7 +33,7 @@ from roles.weights import Packed
 class RewardProgress:
     version: int
     groups: int  # new ones towards the next version
-    steps: list[RewardStep]
+    steps: list[RewardStep]  # on groups that were never trained on before: their accuracy is that of a test
 
 
 class RewardLearner:
@@ -67,7 +67,7 @@ class RewardLearner:
             steps.append(self._step(fresh))
             rehearsed = round(group_count * self._settings.rehearsal)
             if 0 < rehearsed <= len(self._seen):
-                steps.append(self._step(self._rng.sample(self._seen, rehearsed)))
+                self._step(self._rng.sample(self._seen, rehearsed))
             self._seen += fresh
         if self._complete:
             self._version += 1

@@ -71,7 +71,7 @@ class View:
         }
         if counts.reward and counts.reward.steps:
             last = counts.reward.steps[-1]
-            facts["reward model"] = f"loss {last.loss:.3f}, pairs right {last.pair_accuracy:.0%}"
+            facts["reward model"] = f"loss {last.loss:.3f}, new pairs right {last.pair_accuracy:.0%}"
         if counts.policy:
             ppo = counts.policy.ppo
             facts["policy"] = f"step {counts.policy.steps}, reward {ppo.reward:.3f}, KL {ppo.kl:.3f}, lag {counts.policy.lag:.1f}"
