@@ -1,9 +1,9 @@
 """RewardRanker as a system of actors: what a person types, and the wiring of the whole loop.
 
-    problems -> generators -> candidates -> executors -> verdicts -> scorers -> scored -> miner -> pairs -> reward learner
-                     ^                                                 |  ^                                   |
-                     |                                                 v  +----------- reward model vM -------+
-                     +----- policy vN <----- policy learner <----- rollouts
+problems -> generators -> candidates -> executors -> verdicts -> scorers -> scored -> miner -> pairs -> reward learner
+                 ^                                                 |  ^                                   |
+                 |                                                 v  +----------- reward model vM -------+
+                 +----- policy vN <----- policy learner <----- rollouts
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,7 +24,7 @@ from roles.config import ConfigError
 from roles.problems.files import SuiteError
 from roles.run_folder import Inputs, Run
 from roles.sampling.settings import SamplingError
-from roles.sandbox.errors import SandboxUnavailable
+from roles.sandbox.errors import SandboxError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console()
@@ -71,7 +71,9 @@ async def train(run: Run, inputs: Inputs) -> None:
             view.doing = "starting the engines and fine-tuning"
             training = Training(crew, policy, reward, held_out, admission, Checkpoints(run.folder), config)
             steps_done = await training.begin(inputs.fine_tuning)
-            problems = stages.shuffled_forever(inputs.training, config.sampling.problems_per_batch, config.seed + run.attempt)
+            problems = stages.shuffled_forever(
+                inputs.training, config.sampling.problems_per_batch, config.seed + run.attempt
+            )
             background += [
                 tasks.create_task(work)
                 for work in (
@@ -123,7 +125,7 @@ def run(
         (prepared.folder / "error.log").write_text("".join(traceback.format_exception(errors)))
         for cause in root_causes(errors):
             console.print(f"{type(cause).__name__}: {cause}", style="red", markup=False, soft_wrap=True)
-        console.print(f"the run broke off; {prepared.folder / 'error.log'} has the details, the same command continues it")
+        console.print(f"the run broke off; the same command continues it; details in {prepared.folder / 'error.log'}")
         raise SystemExit(1) from None
 
 
@@ -172,9 +174,12 @@ def evaluate(
     )
     reports.show(rows, differences, suite, len(chosen), seed, console)
     if out is not None:
-        facts = {"suite": suite, "split": split, "problems": len(chosen), "seed": seed, "temperature": temperature}
-        facts |= {"policy": str(policy), "reward": str(reward), "versions": reports.package_versions()}
-        out.write_text(json.dumps({**facts, "table": rows, "differences": differences}, indent=1) + "\n")
+        facts: dict[str, Any] = {
+            "policy": str(policy), "reward": str(reward), "suite": suite, "split": split, "problems": len(chosen),
+            "temperature": temperature, "seed": seed, "table": rows, "differences": differences,
+            "versions": reports.package_versions(),
+        }  # fmt: skip
+        out.write_text(json.dumps(facts, indent=1) + "\n")
 
 
 @app.command()
@@ -231,8 +236,8 @@ def doctor() -> None:
     for language, version in found.languages.items():
         console.print(f"{language:11} {version or 'missing'}")
     console.print(f"GPU         {', '.join(found.gpus) or 'none'}")
-    gibibytes = [f"{size / 2**30:.1f} GiB" for size in (found.memory_bytes, found.memory_available_bytes, found.shm_bytes)]
-    console.print(f"memory      {gibibytes[0]}, of which {gibibytes[1]} are free; /dev/shm {gibibytes[2]}")
+    sizes = (found.memory_bytes, found.memory_available_bytes, found.shm_bytes)
+    console.print("memory      {:.1f} GiB, {:.1f} free; /dev/shm {:.1f}".format(*(size / 2**30 for size in sizes)))
     console.print(f"cores       {found.cores}")
     for line in found.missing:
         console.print(f"missing     {line}")
@@ -242,7 +247,7 @@ def main() -> None:
     """Exit status 2 with one message for what the user can mend, 1 for a run that failed, 130 after Ctrl-C."""
     try:
         app()
-    except (ConfigError, SuiteError, SamplingError, SandboxUnavailable) as error:
+    except (ConfigError, SuiteError, SamplingError, SandboxError) as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -41,7 +42,7 @@ def connect(config: Config) -> str:
         context = ray.init(address=config.cluster.address, **options)
     except ConnectionError as error:
         if config.cluster.address not in ("auto", "local"):
-            raise ConfigError(f"cluster.address = {config.cluster.address!r}: no Ray answers there ({error})") from error
+            raise ConfigError(f"cluster.address = {config.cluster.address!r}: no Ray answers ({error})") from error
         context = ray.init(
             address="local",
             num_cpus=os.cpu_count(),
@@ -133,7 +134,5 @@ class Crew:
 
 
 async def _quietly(reference: ray.ObjectRef) -> None:
-    try:
+    with contextlib.suppress(ray.exceptions.RayError):  # it is dead already, which is what closing is for
         await reference
-    except ray.exceptions.RayError:
-        pass  # it is dead already, which is what closing is for

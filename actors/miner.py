@@ -36,12 +36,8 @@ class Miner:
     ) -> tuple[Mined, pa.RecordBatch]:
         """Pairs of every group in the batch. All records are durable in the ledger when this returns."""
         with self._recorder.span("mine", candidates.num_rows):
-            samples = [
-                Judged(*parts)
-                for parts in zip(
-                    from_batch(Candidate, candidates), from_batch(Verdict, verdicts), from_batch(Score, scores), strict=True
-                )
-            ]
+            records = (from_batch(Candidate, candidates), from_batch(Verdict, verdicts), from_batch(Score, scores))
+            samples = [Judged(*parts) for parts in zip(*records, strict=True)]
             groups: dict[str, list[Judged]] = {}
             for sample in samples:
                 groups.setdefault(sample.candidate.group_id, []).append(sample)

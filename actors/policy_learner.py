@@ -38,7 +38,14 @@ class PolicyProgress:
 
 class PolicyLearner:
     def __init__(
-        self, name: str, model_dir: str, run_dir: Path, settings: PolicyStage, temperature: float, device: str, seed: int
+        self,
+        name: str,
+        model_dir: str,
+        run_dir: Path,
+        settings: PolicyStage,
+        temperature: float,
+        device: str,
+        seed: int,
     ) -> None:
         self._recorder = Recorder(name)
         self._settings, self._run_dir, self._temperature, self._seed = settings, run_dir, temperature, seed

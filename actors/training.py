@@ -113,7 +113,7 @@ class Training:
                 await learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
 
     async def learn_rewards(self, pairs: Stream[Batch], counts: Counts) -> None:
-        """Train on pairs as they are mined until every iteration has its version, then only take them off the stream."""
+        """Train on pairs as they are mined until every iteration has its version; then let them pass."""
         learner: Any = self.crew.reward_learner
         async for batch in pairs:
             if self.reward.newest >= self.config.iterations:

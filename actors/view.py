@@ -74,7 +74,9 @@ class View:
             facts["reward model"] = f"loss {last.loss:.3f}, new pairs right {last.pair_accuracy:.0%}"
         if counts.policy:
             ppo = counts.policy.ppo
-            facts["policy"] = f"step {counts.policy.steps}, reward {ppo.reward:.3f}, KL {ppo.kl:.3f}, lag {counts.policy.lag:.1f}"
+            facts["policy"] = (
+                f"step {counts.policy.steps}, reward {ppo.reward:.3f}, KL {ppo.kl:.3f}, lag {counts.policy.lag:.1f}"
+            )
         facts["memory"] = f"{self.peak_memory_bytes / 2**30:.1f} GiB at most"
         return facts
 

@@ -31,21 +31,20 @@ def run(seed: int, folder: Path) -> Report:
     return reports.read(path / "report.json")
 
 
-def row(report: Report, policy: str, ranker: str) -> dict[str, Any]:
-    return next(r for r in report.table if (r["policy"], r["ranker"]) == (policy, ranker))
-
-
-def summary(found: dict[int, Report], iterations: int) -> dict[str, Any]:
-    """Per policy and reward model: the gap closed of every seed, and on how many of them its interval excludes 0."""
-    gaps: dict[str, Any] = {}
-    for policy in ("base", "sft", *(f"iteration {i}" for i in range(1, iterations + 1))):
-        for version in range(1, iterations + 1):
-            rows = [row(report, policy, f"reward model v{version}") for report in found.values()]
-            gaps[f"{policy}: reward model v{version}"] = {
-                "gap_closed": [round(r["gap_closed"], 3) for r in rows],
-                "mean": round(statistics.mean(r["gap_closed"] for r in rows), 3),
-                "seeds_above_zero": sum(r["low"] > 0 for r in rows),
-            }
+def summary(found: dict[int, Report]) -> dict[str, Any]:
+    """Per policy and ranker: the gap closed of every seed, and on how many of them its interval lies above 0."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for report in found.values():
+        for row in report.table:
+            rows.setdefault(f"{row['policy']}: {row['ranker']}", []).append(row)
+    gaps = {
+        name: {
+            "gap_closed": [round(row["gap_closed"], 3) for row in seeds],
+            "mean": round(statistics.mean(row["gap_closed"] for row in seeds), 3),
+            "seeds_above_zero": sum(row["low"] > 0 for row in seeds),
+        }
+        for name, seeds in rows.items()
+    }
     differences: dict[str, Any] = {}
     for report in found.values():
         for entry in report.differences:
@@ -70,9 +69,9 @@ def main() -> None:
     for seed, report in found.items():
         console.rule(f"seed {seed}: {report.wall_seconds:.0f} s, {report.peak_memory_bytes / 2**30:.1f} GiB")
         reports.show(report.table, report.differences, report.suite, report.problems, seed, console)
-    total = summary(found, iterations=max(1, sum(r["ranker"].startswith("reward model v") for r in found[arguments.seeds[0]].table if r["policy"] == "sft")))
+    total = summary(found)
     for name, entry in total["gaps"].items():
-        console.print(f"{name}: gap closed {entry['gap_closed']}, mean {entry['mean']}, above 0 on {entry['seeds_above_zero']}")
+        console.print("{}: gap closed {gap_closed}, mean {mean}, above 0 on {seeds_above_zero}".format(name, **entry))
     for name, entries in total["differences"].items():
         console.print(f"{name}: {', '.join('{value:+.3f} ({reading})'.format(**entry) for entry in entries)}")
     print(json.dumps(total))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -30,6 +30,8 @@ class Test:
     came back. With an empty `call`, `check` is a test script that defines `check(candidate)`; it runs in a process of
     its own and reaches the program only through calls.
     """
+
+    __test__: ClassVar[bool] = False  # it is no test of ours, whatever pytest thinks of its name
 
     call: str
     check: str
@@ -162,7 +164,7 @@ def from_batch(kind: type[R], batch: pa.RecordBatch | pa.Table) -> list[R]:
 
 
 def _from_row(kind: type[R], row: dict[str, Any]) -> R:
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     if kind is Problem:
         values["tests"] = tuple(Test(**test) for test in values["tests"])
     return kind(**values)

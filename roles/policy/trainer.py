@@ -179,5 +179,6 @@ class PolicyTrainer:
         masks = [part.batch.completion_mask for part in parts]
         flat = torch.cat([part.advantages[mask] for part, mask in zip(parts, masks, strict=True)])
         white = whiten(flat, torch.ones_like(flat))
-        for part, mask, values in zip(parts, masks, white.split([int(mask.sum()) for mask in masks]), strict=True):
+        sizes = [int(mask.sum()) for mask in masks]
+        for part, mask, values in zip(parts, masks, torch.split(white, sizes), strict=True):
             part.advantages[mask] = values

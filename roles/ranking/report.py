@@ -69,7 +69,12 @@ def read(path: Path) -> Report:
 
 
 def show(
-    rows: list[dict[str, Any]], differences: list[dict[str, Any]], suite: str, problems: int, seed: int, console: Console
+    rows: list[dict[str, Any]],
+    differences: list[dict[str, Any]],
+    suite: str,
+    problems: int,
+    seed: int,
+    console: Console,
 ) -> None:
     """Print the table and the differences below it."""
     first = rows[0]

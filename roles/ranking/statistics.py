@@ -75,7 +75,8 @@ class Bootstrap:
     def _gaps(self, best: Floats, mean: Floats, oracle: Floats) -> Floats:
         averages = [values[self._indexes].mean(axis=1) for values in (best, mean, oracle)]
         gap = averages[2] - averages[1]
-        return np.divide(averages[0] - averages[1], gap, out=np.full_like(gap, np.nan), where=gap > 0)
+        gaps: Floats = np.divide(averages[0] - averages[1], gap, out=np.full_like(gap, np.nan), where=gap > 0)
+        return gaps
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:

@@ -77,7 +77,7 @@ def rows(policies: list[EvaluatedPolicy], bootstrap: Bootstrap, seed: int) -> li
 
 
 def differences(policies: list[EvaluatedPolicy], bootstrap: Bootstrap) -> list[Difference]:
-    """Each reward model against log-probability, its control and its predecessor; each policy against the SFT policy."""
+    """Each reward model against log-probability, control and predecessor; each policy against the SFT policy."""
     found = []
     for evaluated in policies:
         pool = Pool(evaluated.passed)

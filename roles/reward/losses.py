@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def bradley_terry(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """`-log sigmoid(r_chosen - r_rejected)` of each pair (Bradley and Terry 1952; InstructGPT, arXiv 2203.02155, eq. 1).
+    """`-log sigmoid(r_chosen - r_rejected)` of each pair (Bradley, Terry 1952; InstructGPT, arXiv 2203.02155).
 
     Args:
         chosen: (P,) rewards of the programs that should win.

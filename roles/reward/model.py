@@ -1,8 +1,8 @@
 """The reward model: two heads behind one interface.
 
-`scalar` is the paper's: a stock sequence classifier with one label, read at the last token. `likelihood` adds the scalar
-to the mean log-probability of the completion under the same, trainable model, so that the loss reaches every token
-through the output layer; for small trunks it ranks much better.
+`scalar` is the paper's: a stock sequence classifier with one label, read at the last token. `likelihood` adds the
+scalar to the mean log-probability of the completion under the same, trainable model, so that the loss reaches every
+token through the output layer; for small trunks it ranks much better.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RewardModel(nn.Module):
     """Rewards of padded prompt + completion sequences."""
 
     def __init__(self, head: Head, trunk: Any) -> None:
-        """`trunk` is a transformers sequence classifier with one label for `scalar`, a causal model for `likelihood`."""
+        """`trunk` is a sequence classifier with one label for `scalar`, a causal model for `likelihood`."""
         super().__init__()
         self.head: Head = head
         self.trunk = trunk
@@ -43,14 +43,16 @@ class RewardModel(nn.Module):
             hidden = self.trunk.base_model(
                 input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
             ).last_hidden_state
-            return self.trunk.score(hidden[rows, last]).squeeze(-1).float()  # type: ignore[no-any-return]
+            rewards: Tensor = self.trunk.score(hidden[rows, last]).squeeze(-1).float()
+            return rewards
         output = self.trunk(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
         )
         log_probs = token_log_probs(output.logits, batch.input_ids)
         mean = (log_probs * batch.completion_mask).sum(dim=1) / batch.completion_mask.sum(dim=1).clamp(min=1)
         scalar = self.scalar(output.hidden_states[-1][rows, last].float()).squeeze(-1)
-        return self.scale * mean + scalar
+        rewards = self.scale * mean + scalar
+        return rewards
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take up a published version. Tied weights travel once; anything else missing raises `ValueError`."""
@@ -72,7 +74,8 @@ class RewardModel(nn.Module):
         self.trunk.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         if self.head == "likelihood":
-            save_file({"scale": self.scale.detach(), "scalar": self.scalar.weight.detach()}, folder / "head.safetensors")
+            tensors = {"scale": self.scale.detach(), "scalar": self.scalar.weight.detach()}
+            save_file(tensors, folder / "head.safetensors")
         (folder / "reward.json").write_text(json.dumps({"head": self.head}) + "\n")
 
 
@@ -86,6 +89,7 @@ def load(folder: str, device: torch.device | str = "cpu") -> tuple[RewardModel, 
 
     A stock sequence classifier without `reward.json` is taken as a `scalar` reward model.
     """
+    head: Head
     marker = Path(folder) / "reward.json"
     try:
         head = json.loads(marker.read_text())["head"] if marker.exists() else "scalar"

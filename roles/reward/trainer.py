@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+
 from roles.optimisation import Optimiser, OptimiserSettings
 from roles.reward.losses import bradley_terry
 from roles.reward.model import RewardModel

@@ -46,7 +46,7 @@ def train(
     seed: int = 0,
     on_step: Callable[[SFTStep], None] = lambda step: None,
 ) -> list[SFTStep]:
-    """Train `model`, a causal language model, in place. Raises `NonFiniteLoss`; `ValueError` when there is no example."""
+    """Train `model`, a causal language model, in place. Raises `NonFiniteLoss`, and `ValueError` without examples."""
     if not examples:
         raise ValueError("no examples to train on")
     rng = random.Random(seed)
@@ -57,7 +57,7 @@ def train(
     ]
     optimiser = Optimiser(model.parameters(), settings, total_steps=len(batches))
     model.train()
-    history = []
+    history: list[SFTStep] = []
     for batch in batches:
         loss, tokens = _step(model, tokenizer.pad_token_id, [sequences[index] for index in batch], optimiser)
         history.append(SFTStep(len(history) + 1, len(batches), loss, tokens))

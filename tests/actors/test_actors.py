@@ -49,7 +49,7 @@ def candidates(problems) -> list[Candidate]:
     for problem in problems:
         texts = [problem.references[0], problem.prompt + "    return 7\n", problem.prompt + "    return nums +\n"]
         found += [
-            Candidate(f"{problem.id}/{i}", problem.id, problem.id, text, (5, 6, 7), (8, 9), (-1.0, -2.0), (1, 1), "stop")
+            Candidate(f"{problem.id}/{i}", problem.id, problem.id, text, (5, 6), (8, 9), (-1.0, -2.0), (1, 1), "stop")
             for i, text in enumerate(texts)
         ]
     return found

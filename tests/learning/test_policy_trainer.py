@@ -36,10 +36,8 @@ def sample(model: LlamaForCausalLM, count: int, length: int = 4) -> list[Rollout
     sequences = [TokenSequence(PROMPT, tuple(row[len(PROMPT) :].tolist())) for row in ids]
     batch = pad(sequences, 0)
     log_probs = token_log_probs(model(input_ids=batch.input_ids).logits, batch.input_ids)
-    return [
-        Rollout(sequence, tuple(log_probs[row][batch.completion_mask[row]].tolist()), sequence.completion.count(GOOD) / length)
-        for row, sequence in enumerate(sequences)
-    ]
+    sampled = [tuple(log_probs[row][batch.completion_mask[row]].tolist()) for row in range(count)]
+    return [Rollout(s, found, s.completion.count(GOOD) / length) for s, found in zip(sequences, sampled, strict=True)]
 
 
 def test_ppo_reaches_what_is_rewarded():

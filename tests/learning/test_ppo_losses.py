@@ -16,7 +16,7 @@ ONES = torch.ones(1, 1, dtype=torch.bool)
 
 def surrogate(ratio: float, advantage: float, clip: float = 0.2) -> tuple[float, float]:
     log_probs = torch.tensor([[ratio]]).log().requires_grad_()
-    loss, clipped = clipped_policy_loss(log_probs, torch.zeros(1, 1), torch.tensor([[advantage]]), ONES, clip)
+    loss, _ = clipped_policy_loss(log_probs, torch.zeros(1, 1), torch.tensor([[advantage]]), ONES, clip)
     loss.backward()
     return loss.item(), log_probs.grad.item()
 

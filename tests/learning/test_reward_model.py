@@ -4,7 +4,6 @@ import random
 
 import pytest
 import torch
-from tests.tiny import tiny_model
 from transformers import AutoModelForSequenceClassification
 
 from roles import weights
@@ -13,6 +12,7 @@ from roles.reward import model as reward_model
 from roles.reward.losses import bradley_terry
 from roles.reward.trainer import PairGroup, RewardTrainer, score
 from roles.sequences import TokenSequence, pad
+from tests.tiny import tiny_model
 
 HEADS = ["scalar", "likelihood"]
 
@@ -66,7 +66,7 @@ def test_padding_and_batch_mates_do_not_change_a_reward(head, folder):
 @pytest.mark.parametrize("head", HEADS)
 def test_a_published_version_scores_as_the_learner_does(head, folder):
     torch.manual_seed(1)
-    learner, tokenizer = reward_model.create(head, folder)
+    learner, _ = reward_model.create(head, folder)
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -4,12 +4,12 @@ import random
 
 import pytest
 import torch
-from tests.tiny import tiny_model
 
 from roles.records import Candidate, Problem
 from roles.sequences import TokenSequence, encode, encode_candidate, pad, token_budget_batches, token_log_probs
 from roles.tuning import sft
 from roles.tuning.sft import Example, SFTSettings
+from tests.tiny import tiny_model
 
 
 @pytest.fixture(scope="module")
