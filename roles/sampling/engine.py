@@ -44,7 +44,10 @@ class Sampler:
         self._update = asyncio.Lock()
 
     async def start(self, version: int) -> None:
-        """Load the folder's weights under the number `version` and wait until the engine answers."""
+        """Load the folder's weights under the number `version` and wait until the engine answers.
+
+        Raises `EngineDied` when the engine's process ends before that; it has then said why on stderr.
+        """
         for name, value in ENGINE_ENV.items():
             os.environ.setdefault(name, value)
         if self.settings.enforce_eager:
@@ -69,7 +72,10 @@ class Sampler:
             worker_extension_cls="roles.sampling.worker.WeightLoader",
             **{name: value for name, value in chosen.items() if value is not None},
         )
-        self._engine = AsyncLLM.from_engine_args(args)
+        try:
+            self._engine = AsyncLLM.from_engine_args(args)
+        except RuntimeError as error:
+            raise EngineDied(f"the engine for {self.model_dir} did not start: {error}") from error
         self._tokenizer = self._engine.get_tokenizer()
         async with self._alive() as engine:
             await engine.update_weight_version(str(version))
@@ -135,6 +141,10 @@ class Sampler:
         `EngineDied` when loading broke off half-way.
         """
         self._check_shapes(version, weights.shapes(packed))
+        # A caller that is cancelled half-way must not leave the engine paused or its tokens under a wrong number.
+        await asyncio.shield(asyncio.ensure_future(self._take_up(version, packed)))
+
+    async def _take_up(self, version: int, packed: weights.Packed) -> None:
         async with self._update, self._alive() as engine:
             file, path = tempfile.mkstemp(prefix=f"weights-{os.getpid()}-", dir=_memory_folder())
             try:

@@ -122,7 +122,8 @@ def test_a_candidate_is_the_program_that_its_tokens_spell(sampler: Sampler, fold
         completion = tokenizer.decode(candidate.token_ids, skip_special_tokens=True)
         for stop in languages.get("python").stop:
             completion = completion.split(stop)[0]
-        assert candidate.text == PROBLEM.prompt + completion
+        half_a_character = "\ufffd"  # at the very end the engine leaves it out
+        assert candidate.text.rstrip(half_a_character) == (PROBLEM.prompt + completion).rstrip(half_a_character)
 
 
 def test_a_seed_makes_sampling_repeatable(sampler: Sampler, run: Run) -> None:
@@ -154,7 +155,7 @@ def test_weights_of_another_model_are_refused_and_the_engine_goes_on(sampler: Sa
     assert set(candidate.policy_versions) == {version}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.long)])
 def test_qwen2_with_another_tokenizer_samples_and_leaves_nothing_behind(
     tmp_path: Path, run: Run, dtype: Any
 ) -> None:
