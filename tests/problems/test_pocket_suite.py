@@ -129,6 +129,11 @@ def test_a_seed_makes_the_same_suite_twice_and_another_seed_makes_another(tmp_pa
     assert pq.read_table(tmp_path / "a.parquet").column_names[-1] == "stages"
 
 
+def test_the_shipped_problems_are_those_that_the_code_makes_of_their_stages(problems, pipelines):
+    for problem in problems[::400]:
+        assert suite.make_entry(1, (problem.id, problem.split, pipelines[problem.id])).problem == problem
+
+
 def test_load_takes_a_split_and_names_the_splits_when_it_is_wrong():
     assert {problem.split for problem in load("validation")} == {"validation"}
     with pytest.raises(ValueError, match="'held-out' is not one of train, validation, test"):

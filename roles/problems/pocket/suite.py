@@ -129,7 +129,7 @@ def make(seed: int, quotas: dict[str, dict[int, int]] | None = None, workers: in
         for split, pipelines in choose_pipelines(seed, quotas or QUOTAS).items()
         for index, pipeline in enumerate(_shuffled(pipelines, f"{seed}/{split}"))
     ]
-    build = functools.partial(_entry, seed)
+    build = functools.partial(make_entry, seed)
     if workers == 1:
         return [build(task) for task in tasks]
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:
@@ -140,7 +140,8 @@ def _shuffled(pipelines: list[Pipeline], seed: str) -> list[Pipeline]:
     return random.Random(seed).sample(pipelines, len(pipelines))
 
 
-def _entry(seed: int, task: tuple[str, str, Pipeline]) -> Entry:
+def make_entry(seed: int, task: tuple[str, str, Pipeline]) -> Entry:
+    """The problem of `task`, which is its id, its split and its pipeline."""
     identifier, split, pipeline = task
     rng = random.Random(f"{seed}/{identifier}")
     prompt = f"{signature(pipeline)}\n    # {describe(pipeline, rng)}\n"
