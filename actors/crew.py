@@ -31,6 +31,7 @@ def connect(config: Config) -> str:
 
     Raises `ConfigError` when the cluster does not offer the resources that the roles are placed by.
     """
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of calls that nobody awaits when a run is broken off
     environment = {**ENGINE_ENV, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
     options: dict[str, Any] = {
         "namespace": "rewardranker", "log_to_driver": False, "logging_level": "ERROR",
@@ -43,6 +44,7 @@ def connect(config: Config) -> str:
     except ConnectionError as error:
         if config.cluster.address not in ("auto", "local"):
             raise ConfigError(f"cluster.address = {config.cluster.address!r}: no Ray answers ({error})") from error
+        os.environ.setdefault("RAY_worker_niceness", "0")  # the default, 15, lets anything else starve a run
         context = ray.init(
             address="local",
             num_cpus=os.cpu_count(),
@@ -97,7 +99,8 @@ class Crew:
                 RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed
             ),
             executors=[
-                place(Executor, "executor", f"executor {i}", config.executor) for i in range(config.workers.executors)
+                place(Executor, "executor", f"executor {i}", config.executor.limits, config.executor.minimum_tier)
+                for i in range(config.workers.executors)
             ],
             scorers=[
                 place(Scorer, "scorer", f"scorer {i}", model, config.reward, device)

@@ -49,6 +49,7 @@ class HeldOut:
         self, problems: list[Problem], evaluator: Any, executors: Pool, scorers: Pool, config: Config, folder: Path
     ) -> None:
         self._problems, self._evaluator, self._executors, self._scorers = problems, evaluator, executors, scorers
+        self._chunks = Pool([evaluator], config.sampling.batches_in_flight)
         self._settings = config.evaluation
         self._max_tokens = config.sampling.max_tokens
         self._chunk = config.sampling.problems_per_batch
@@ -116,11 +117,12 @@ class HeldOut:
         groups = tuple(f"{name}/{problem.id}" for problem in problems)
         request = Request(groups, self._settings.n, self._settings.temperature, self._max_tokens)
         batch = ray.put(to_batch(Problem, problems))
-        tokens, candidates = self._evaluator.sample.remote(batch, request)
-        await tokens
-        async with self._executors.lease() as executor:
-            statuses, verdicts = executor.execute.remote(batch, candidates)
-            await statuses
+        async with self._chunks.lease() as evaluator:  # held until judged, so that executors hold up sampling
+            tokens, candidates = evaluator.sample.remote(batch, request)
+            await tokens
+            async with self._executors.lease() as executor:
+                statuses, verdicts = executor.execute.remote(batch, candidates)
+                await statuses
         self.sampled += request.n * len(problems)
         return from_batch(Candidate, await candidates), from_batch(Verdict, await verdicts)
 

@@ -8,16 +8,16 @@ import pyarrow as pa
 import ray
 
 from actors.telemetry import Drained, Recorder
-from roles.config import ExecutorSettings
 from roles.records import Candidate, Problem, Verdict, from_batch, to_batch
 from roles.sandbox.judge import Judge
+from roles.sandbox.limits import Limits
 
 
 class Executor:
-    def __init__(self, name: str, settings: ExecutorSettings) -> None:
+    def __init__(self, name: str, limits: Limits, minimum_tier: int) -> None:
         self._recorder = Recorder(name)
         with self._recorder.span("start", 1):
-            self._judge = Judge(settings.limits, minimum_tier=settings.minimum_tier)
+            self._judge = Judge(limits, minimum_tier=minimum_tier)
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     def execute(self, problems: pa.RecordBatch, candidates: pa.RecordBatch) -> tuple[Counter[str], pa.RecordBatch]:

@@ -14,11 +14,12 @@ from actors.policy_learner import SFT_VERSION, PolicyLearner
 from actors.reward_learner import RewardLearner
 from actors.scorer import Scorer
 from roles import weights
-from roles.config import POCKET_BASE, ExecutorSettings, PolicyStage, RewardStage, SFTStage
+from roles.config import POCKET_BASE, PolicyStage, RewardStage, SFTStage
 from roles.mining.pairs import MiningSettings
 from roles.problems import pocket
 from roles.records import Candidate, Pair, Problem, Score, Verdict, from_batch, to_batch
 from roles.sampling.settings import ENGINE_ENV, EngineSettings
+from roles.sandbox.limits import Limits
 
 BASE = str(POCKET_BASE)
 CONTROL = {"concurrency_groups": {"control": 1}, "num_cpus": 0}
@@ -62,7 +63,7 @@ def batches(problems, candidates):
 
 @pytest.fixture(scope="module")
 def verdicts(batches):
-    executor = ray.remote(**CONTROL)(Executor).remote("executor 0", ExecutorSettings())
+    executor = ray.remote(**CONTROL)(Executor).remote("executor 0", Limits(), 1)
     statuses, judged = ray.get(list(executor.execute.remote(*batches)))
     ray.get(executor.close.remote())
     return statuses, judged
