@@ -39,7 +39,7 @@ def make_tokenizer(programs: list[Program]) -> Any:
     )
     tokenizer.train_from_iterator((text for p in programs for text in (p.prompt, p.body)), trainer)
     pad, bos, eos = SPECIAL
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=pad, bos_token=bos, eos_token=eos, model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
     )
@@ -53,7 +53,7 @@ def make_model(tokenizer: Any, seed: int) -> Any:
         num_key_value_heads=4, max_position_embeddings=CONTEXT, tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
     )
-    return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    return AutoModelForCausalLM.from_config(config)
 
 
 def pretrain(programs: list[Program], seed: int, out: Path = BASE) -> Any:
