@@ -80,7 +80,7 @@ async def train(run: Run, inputs: Inputs) -> None:
                     stages.generate(problems, run.id, generators, config.sampling, admission, candidates, counts),
                     stages.execute(candidates, executors, verdicts, counts),
                     stages.score(verdicts, scorers, scored, rollouts, counts),
-                    stages.mine(scored, crew.miner, pairs, counts),
+                    stages.mine(scored, crew.miner, admission, pairs, counts),
                     training.learn_rewards(pairs, counts),
                     follow(policy, crew.generators, have=policy.newest),
                     follow(reward, crew.scorers, have=reward.newest),

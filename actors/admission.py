@@ -26,7 +26,7 @@ class Admission:
         self._trained: set[str] = set()
         self.submitted = self.trained = self.dropped = self.trained_twice = 0
         self.reward_version = 0
-        self.mined = 0  # groups with pairs since the newest reward version
+        self.mined = 0  # groups with pairs, scored by the newest reward version
 
     async def admit(self, groups: tuple[str, ...]) -> bool:
         """Wait until `groups` may be sampled. Returns whether they train the policy too."""
@@ -46,10 +46,16 @@ class Admission:
             self.trained += len(groups)
             self._changed.notify_all()
 
-    async def was_mined(self, new_groups: int, reward_version: int) -> None:
-        """`new_groups` with pairs were counted towards the version after `reward_version`."""
+    async def was_mined(self, groups: int, reward_version: int) -> None:
+        """`groups` with pairs, scored by `reward_version`, are on their way to the reward learner."""
         async with self._changed:
-            self.mined, self.reward_version = new_groups, reward_version
+            if reward_version == self.reward_version:
+                self.mined += groups
+            self._changed.notify_all()
+
+    async def new_reward_model(self, version: int) -> None:
+        async with self._changed:
+            self.reward_version, self.mined = version, 0
             self._changed.notify_all()
 
     def resume(self, policy_steps: int, reward_version: int) -> None:

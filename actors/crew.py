@@ -99,7 +99,10 @@ class Crew:
                 RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed
             ),
             executors=[
-                place(Executor, "executor", f"executor {i}", config.executor.limits, config.executor.minimum_tier)
+                place(
+                    Executor, "executor", f"executor {i}", config.executor.limits, config.executor.jails,
+                    config.executor.minimum_tier,
+                )
                 for i in range(config.workers.executors)
             ],
             scorers=[

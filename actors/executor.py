@@ -1,4 +1,4 @@
-"""Executors: candidates in, verdicts out. One warm jail each."""
+"""Executors: candidates in, verdicts out. A few warm jails each."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from roles.sandbox.limits import Limits
 
 
 class Executor:
-    def __init__(self, name: str, limits: Limits, minimum_tier: int) -> None:
+    def __init__(self, name: str, limits: Limits, jails: int, minimum_tier: int) -> None:
         self._recorder = Recorder(name)
         with self._recorder.span("start", 1):
-            self._judge = Judge(limits, minimum_tier=minimum_tier)
+            self._judge = Judge(limits, jails, minimum_tier)
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     def execute(self, problems: pa.RecordBatch, candidates: pa.RecordBatch) -> tuple[Counter[str], pa.RecordBatch]:

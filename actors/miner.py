@@ -17,7 +17,8 @@ from roles.records import Candidate, Pair, Score, Verdict, from_batch, to_batch
 
 @dataclasses.dataclass(frozen=True)
 class Mined:
-    groups: int  # problems that gave pairs
+    groups: int  # that gave pairs
+    reward_version: int  # the newest that scored them
     pairs: int
     hard: int  # pairs whose rejected program was chosen because the reward model likes it
     false_favourites: int  # failing programs scored above a passing one of their problem
@@ -49,6 +50,7 @@ class Miner:
             self._ledger.append(Pair, pairs)
         receipt = Mined(
             groups=sum(map(bool, mined)),
+            reward_version=max(sample.score.reward_version for sample in samples),
             pairs=len(pairs),
             hard=sum(pair.kind == "hard" for pair in pairs),
             false_favourites=sum(map(false_favourites, groups.values())),

@@ -107,12 +107,15 @@ async def score(
     await serve(verdicts, scorers, work)
 
 
-async def mine(scored: Stream[Batch], miner: Any, pairs: Stream[Batch], counts: Counts) -> None:
+async def mine(
+    scored: Stream[Batch], miner: Any, admission: Admission, pairs: Stream[Batch], counts: Counts
+) -> None:
     async for batch in scored:
         receipt, mined = miner.mine.remote(batch.candidates, batch.verdicts, batch.scores)
         found: Mined = await receipt
         counts.pairs += found.pairs
         counts.hard_pairs += found.hard
         counts.false_favourites += found.false_favourites
+        await admission.was_mined(found.groups, found.reward_version)
         if found.pairs:
             await pairs.put(dataclasses.replace(batch, pairs=mined))

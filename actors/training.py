@@ -124,7 +124,7 @@ class Training:
             if progress.version > self.reward.newest:
                 weights = await self.reward.publish(learner)
                 control = learner.control.remote(self.config.evaluation.control)
-                await self.admission.was_mined(progress.groups, progress.version)
+                await self.admission.new_reward_model(progress.version)
                 self._rank(reward_model(progress.version), progress.version, weights)
                 self._rank(positives_only(progress.version), progress.version, control)
                 for name, reference in ((reward_model, weights), (positives_only, control)):
@@ -132,8 +132,6 @@ class Training:
                         self.checkpoints.keep, f"ranker-{name(progress.version)}", progress.version, reference
                     )
                 await learner.save.remote(self.checkpoints.reward_model, self.checkpoints.reward)
-            else:
-                await self.admission.was_mined(progress.groups, progress.version)
 
     async def _evaluate(self, name: str, weights: ray.ObjectRef) -> None:
         self.held_out.add_policy(name, self.policy.newest, weights)

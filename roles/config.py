@@ -18,7 +18,6 @@ from roles.sampling.settings import EngineSettings
 from roles.sandbox.limits import Limits
 from roles.tuning.sft import SFTSettings
 
-
 POCKET_BASE = Path(__file__).parent / "problems" / "pocket" / "base"
 
 
@@ -71,6 +70,7 @@ class PolicyStage(PPOSettings):
 
 class ExecutorSettings(Section):
     limits: Limits = Limits()
+    jails: int = Field(default=4, ge=1)  # programs that one executor runs at once
     minimum_tier: int = Field(default=1, ge=0, le=3)
 
 

@@ -8,11 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from roles.optimisation import Optimiser, OptimiserSettings
 from roles.reward.losses import bradley_terry
 from roles.reward.model import RewardModel
 from roles.sequences import TokenSequence, pad, token_budget_batches
+
+_LENGTH_CLASSES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +50,8 @@ class RewardTrainer:
         self.model.train()
         loss, correct, pairs, tokens = 0.0, 0, 0, 0
         for part in _by_tokens(groups, self._tokens_per_batch):
-            batch = pad([program for group in part for program in group.programs], self._pad_id, self._device())
-            rewards = self.model(batch)
+            programs = [program for group in part for program in group.programs]
+            rewards = self._rewards(programs)
             chosen, rejected, weights = _pair_indexes(part, len(groups))
             chosen_rewards, rejected_rewards = rewards[chosen], rewards[rejected]
             part_loss = (bradley_terry(chosen_rewards, rejected_rewards) * weights.to(rewards.device)).sum()
@@ -56,7 +59,7 @@ class RewardTrainer:
             loss += part_loss.item()
             correct += int((chosen_rewards > rejected_rewards).sum())
             pairs += len(chosen)
-            tokens += batch.tokens
+            tokens += sum(map(len, programs))
         norm = self.optimiser.step(loss, groups)
         self.model.eval()
         return RewardStep(loss, correct / pairs, pairs, tokens, norm)
@@ -68,8 +71,14 @@ class RewardTrainer:
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
 
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+    def _rewards(self, programs: list[TokenSequence]) -> Tensor:
+        """Rewards of `programs`, shape (len(programs),), computed in parts of similar length: little is padding."""
+        budget = max(1, sum(map(len, programs)) // _LENGTH_CLASSES)
+        parts = token_budget_batches([len(program) for program in programs], budget, random.Random(0))
+        device = next(self.model.parameters()).device
+        rewards = [self.model(pad([programs[index] for index in part], self._pad_id, device)) for part in parts]
+        order = torch.tensor([index for part in parts for index in part], device=device)
+        return torch.cat(rewards)[torch.argsort(order)]
 
 
 def score(model: RewardModel, sequences: Sequence[TokenSequence], pad_id: int, tokens_per_batch: int) -> list[float]:

@@ -63,7 +63,7 @@ def batches(problems, candidates):
 
 @pytest.fixture(scope="module")
 def verdicts(batches):
-    executor = ray.remote(**CONTROL)(Executor).remote("executor 0", Limits(), 1)
+    executor = ray.remote(**CONTROL)(Executor).remote("executor 0", Limits(), 2, 1)
     statuses, judged = ray.get(list(executor.execute.remote(*batches)))
     ray.get(executor.close.remote())
     return statuses, judged

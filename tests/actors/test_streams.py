@@ -96,7 +96,7 @@ def test_admission_bounds_the_groups_between_sampling_and_training():
     async def scenario() -> None:
         admission = Admission(config.load(POCKET, SETTINGS))
         assert await admitted(admission, groups(1, 2)) is False  # for the reward model alone
-        await admission.was_mined(0, reward_version=1)
+        await admission.new_reward_model(1)
         assert await admitted(admission, groups(*range(10, 18))) is True
         assert await admitted(admission, groups(*range(20, 28))) is True
         assert await admitted(admission, groups(*range(30, 38))) is None  # (1 + 1) * 8 are out
@@ -112,15 +112,17 @@ def test_admission_bounds_the_groups_between_sampling_and_training():
 def test_admission_ends_when_the_policy_has_its_steps_and_the_reward_model_its_groups():
     async def scenario() -> None:
         admission = Admission(config.load(POCKET, SETTINGS))
-        await admission.was_mined(0, reward_version=1)
+        await admission.new_reward_model(1)
         for start in range(0, 32, 8):
             batch = groups(*range(start, start + 8))
             assert await admitted(admission, batch) is True
             await admission.was_trained(batch)
         assert await admitted(admission, groups(100)) is False  # the second reward model is still to come
+        await admission.was_mined(10, reward_version=0)  # scored by the model before: they do not count
+        assert await admitted(admission, groups(102)) is False
         await admission.was_mined(10, reward_version=1)
         assert await admitted(admission, groups(101)) is None
-        await admission.was_mined(0, reward_version=2)
+        await admission.new_reward_model(2)
         assert await admitted(admission, groups(101)) is None
         await admission.was_trained(groups(0))
         assert admission.invariant()["trained_twice"] == 1
