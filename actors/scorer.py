@@ -11,7 +11,7 @@ from roles.config import RewardStage
 from roles.records import Candidate, Problem, Score, from_batch, to_batch
 from roles.reward import model as reward_model
 from roles.reward.model import Head, RewardModel
-from roles.reward.trainer import score
+from roles.reward.scoring import score
 from roles.sequences import encode_candidate
 from roles.weights import Packed
 

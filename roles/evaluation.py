@@ -13,7 +13,7 @@ from roles.ranking.statistics import Floats
 from roles.ranking.table import LOG_PROBABILITY, REWARD_MODEL, EvaluatedPolicy
 from roles.records import Candidate, Problem, Verdict
 from roles.reward import model as reward_model
-from roles.reward.trainer import score
+from roles.reward.scoring import score
 from roles.sampling.engine import EngineSettings, Sampler
 from roles.sandbox.judge import Judge
 from roles.sequences import encode_candidate

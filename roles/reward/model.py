@@ -15,8 +15,9 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
-from roles.sequences import Padded, token_log_probs
+from roles.sequences import Padded
 
 Head = Literal["scalar", "likelihood"]
 LIKELIHOOD_SCALE = 10.0  # mean log-probabilities differ by tenths; Bradley-Terry wants differences of about one
@@ -37,21 +38,32 @@ class RewardModel(nn.Module):
 
     def forward(self, batch: Padded) -> Tensor:
         """Rewards, shape (B,). Padding has no influence: the last token is found from the attention mask."""
-        last = batch.attention_mask.long().sum(dim=1) - 1
-        rows = torch.arange(len(last), device=last.device)
+        hidden = self.trunk.base_model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+        ).last_hidden_state
+        rows = torch.arange(len(hidden), device=hidden.device)
+        last = hidden[rows, batch.attention_mask.long().sum(dim=1) - 1]
+        before = functional.pad(hidden[:, :-1], (0, 0, 1, 0))
+        return self.rewards(before, batch.input_ids, batch.completion_mask, last)
+
+    def rewards(self, before: Tensor, input_ids: Tensor, completion_mask: Tensor, last: Tensor) -> Tensor:
+        """Rewards, shape (B,), from the trunk's hidden states.
+
+        Args:
+            before: (B, T, H) state from which each token of `input_ids` (B, T) is predicted.
+            completion_mask: (B, T), true on completion tokens.
+            last: (B, H) state at the last token.
+        """
         if self.head == "scalar":
-            hidden = self.trunk.base_model(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-            ).last_hidden_state
-            rewards: Tensor = self.trunk.score(hidden[rows, last]).squeeze(-1).float()
+            rewards: Tensor = self.trunk.score(last).squeeze(-1).float()
             return rewards
-        output = self.trunk(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
+        logits = self.trunk.get_output_embeddings()(before[completion_mask])  # of completion tokens only
+        log_probs = torch.zeros(input_ids.shape, device=input_ids.device)
+        log_probs[completion_mask] = -functional.cross_entropy(
+            logits.float(), input_ids[completion_mask], reduction="none"
         )
-        log_probs = token_log_probs(output.logits, batch.input_ids)
-        mean = (log_probs * batch.completion_mask).sum(dim=1) / batch.completion_mask.sum(dim=1).clamp(min=1)
-        scalar = self.scalar(output.hidden_states[-1][rows, last].float()).squeeze(-1)
-        rewards = self.scale * mean + scalar
+        mean = log_probs.sum(dim=1) / completion_mask.sum(dim=1).clamp(min=1)
+        rewards = self.scale * mean + self.scalar(last.float()).squeeze(-1)
         return rewards
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:

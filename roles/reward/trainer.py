@@ -81,19 +81,6 @@ class RewardTrainer:
         return torch.cat(rewards)[torch.argsort(order)]
 
 
-def score(model: RewardModel, sequences: Sequence[TokenSequence], pad_id: int, tokens_per_batch: int) -> list[float]:
-    """Reward of each sequence. Identical sequences are computed once."""
-    distinct = list(dict.fromkeys(sequences))
-    rewards: dict[TokenSequence, float] = {}
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.inference_mode():
-        for indexes in token_budget_batches([len(s) for s in distinct], tokens_per_batch, random.Random(0)):
-            part = [distinct[index] for index in indexes]
-            rewards.update(zip(part, model(pad(part, pad_id, device)).tolist(), strict=True))
-    return [rewards[sequence] for sequence in sequences]
-
-
 def _by_tokens(groups: Sequence[PairGroup], budget: int) -> Iterator[list[PairGroup]]:
     """Whole groups in parts of at most `budget` tokens (at least one group each)."""
     part: list[PairGroup] = []

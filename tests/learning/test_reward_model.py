@@ -10,7 +10,8 @@ from roles import weights
 from roles.optimisation import OptimiserSettings
 from roles.reward import model as reward_model
 from roles.reward.losses import bradley_terry
-from roles.reward.trainer import PairGroup, RewardTrainer, score
+from roles.reward.scoring import score
+from roles.reward.trainer import PairGroup, RewardTrainer
 from roles.sequences import TokenSequence, pad
 from tests.tiny import tiny_model
 
@@ -76,6 +77,28 @@ def test_a_published_version_scores_as_the_learner_does(head, folder):
     assert score(scorer, sequences, 0, 512) != expected
     scorer.load_weights(weights.unpack(weights.pack(learner.state_dict())))
     assert score(scorer, sequences, 0, 512) == expected
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_scoring_with_shared_prompts_equals_training_s_forward_pass(head, folder):
+    torch.manual_seed(2)
+    rng = random.Random(3)
+    model, tokenizer = reward_model.create(head, folder)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    prompts = [tuple(rng.randrange(20, 200) for _ in range(length)) for length in (3, 9, 5)]
+    sequences = [
+        TokenSequence(prompt, (*(rng.randrange(20, 200) for _ in range(rng.randrange(1, 12))), 2))
+        for prompt in prompts
+        for _ in range(4)
+    ]
+    with torch.no_grad():
+        plain = [model(pad([sequence], tokenizer.pad_token_id)).item() for sequence in sequences]
+    for budget in (4, 30, 1000):
+        assert score(model, [*sequences, sequences[0]], tokenizer.pad_token_id, budget) == pytest.approx(
+            [*plain, plain[0]], abs=1e-4
+        )
 
 
 def test_weights_of_another_model_are_refused(folder):
