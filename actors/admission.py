@@ -27,12 +27,14 @@ class Admission:
         self.submitted = self.trained = self.dropped = self.trained_twice = 0
         self.reward_version = 0
         self.mined = 0  # groups with pairs, scored by the newest reward version
+        self._unmined = 0  # groups that were admitted for the reward model alone and are on their way to the miner
 
     async def admit(self, groups: tuple[str, ...]) -> bool:
         """Wait until `groups` may be sampled. Returns whether they train the policy too."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._for_policy(len(groups)) or self._for_reward_model())
             if not self._for_policy(len(groups)):
+                self._unmined += len(groups)
                 return False
             self._running.update(groups)
             self.submitted += len(groups)
@@ -46,9 +48,11 @@ class Admission:
             self.trained += len(groups)
             self._changed.notify_all()
 
-    async def was_mined(self, groups: int, reward_version: int) -> None:
-        """`groups` with pairs, scored by `reward_version`, are on their way to the reward learner."""
+    async def was_mined(self, groups: int, of: int, for_policy: bool, reward_version: int) -> None:
+        """`groups` with pairs, `of` so many, scored by `reward_version`, are on their way to the reward learner."""
         async with self._changed:
+            if not for_policy:
+                self._unmined -= of
             if reward_version == self.reward_version:
                 self.mined += groups
             self._changed.notify_all()
@@ -81,6 +85,7 @@ class Admission:
         )
 
     def _for_reward_model(self) -> bool:
-        if self.reward_version >= self._iterations or self.mined >= self._groups_per_iteration:
+        expected = self.mined + self._unmined // 2  # at least half of the groups give pairs, mostly
+        if self.reward_version >= self._iterations or expected >= self._groups_per_iteration:
             return False
         return self.reward_version == 0 or self.submitted >= self._total

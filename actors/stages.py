@@ -116,6 +116,6 @@ async def mine(
         counts.pairs += found.pairs
         counts.hard_pairs += found.hard
         counts.false_favourites += found.false_favourites
-        await admission.was_mined(found.groups, found.reward_version)
+        await admission.was_mined(found.groups, len(batch.groups), batch.for_policy, found.reward_version)
         if found.pairs:
             await pairs.put(dataclasses.replace(batch, pairs=mined))

@@ -59,15 +59,24 @@ def encode_candidate(tokenizer: Any, problem: Problem, candidate: Candidate) -> 
 
 def pad(sequences: Sequence[TokenSequence], pad_id: int, device: torch.device | str = "cpu") -> Padded:
     """Right-pad `sequences` to the longest of them."""
-    length = max(len(sequence) for sequence in sequences)
-    input_ids = torch.full((len(sequences), length), pad_id, dtype=torch.long)
-    attention = torch.zeros_like(input_ids, dtype=torch.bool)
-    completion = torch.zeros_like(attention)
-    for row, sequence in enumerate(sequences):
-        input_ids[row, : len(sequence)] = torch.tensor([*sequence.prompt, *sequence.completion])
-        attention[row, : len(sequence)] = True
-        completion[row, len(sequence.prompt) : len(sequence)] = True
-    return Padded(input_ids.to(device), attention.to(device), completion.to(device))
+    input_ids, attention = rectangle([sequence.prompt + sequence.completion for sequence in sequences], pad_id, device)
+    positions = torch.arange(input_ids.shape[1], device=device)
+    prompts = torch.tensor([len(sequence.prompt) for sequence in sequences], device=device)
+    return Padded(input_ids, attention, attention & (positions >= prompts[:, None]))
+
+
+def rectangle(
+    rows: Sequence[tuple[int, ...]], pad_id: int, device: torch.device | str = "cpu", left: bool = False
+) -> tuple[Tensor, Tensor]:
+    """(B, T) token ids, padded on the right or on the `left`, and the boolean mask of what is no padding."""
+    length = max(map(len, rows))
+    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
+    mask = torch.zeros_like(ids, dtype=torch.bool)
+    for row, tokens in enumerate(rows):
+        where = slice(length - len(tokens), length) if left else slice(0, len(tokens))
+        ids[row, where] = torch.tensor(tokens, dtype=torch.long)
+        mask[row, where] = True
+    return ids.to(device), mask.to(device)
 
 
 def token_log_probs(logits: Tensor, input_ids: Tensor, temperature: float = 1.0) -> Tensor:

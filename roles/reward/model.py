@@ -8,7 +8,7 @@ token through the output layer; for small trunks it ranks much better.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +17,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from roles.sequences import Padded
+from roles.sequences import TokenSequence, rectangle
 
 Head = Literal["scalar", "likelihood"]
 LIKELIHOOD_SCALE = 10.0  # mean log-probabilities differ by tenths; Bradley-Terry wants differences of about one
 
 
 class RewardModel(nn.Module):
-    """Rewards of padded prompt + completion sequences."""
+    """Rewards of prompts with their completions."""
 
     def __init__(self, head: Head, trunk: Any) -> None:
         """`trunk` is a sequence classifier with one label for `scalar`, a causal model for `likelihood`."""
@@ -36,34 +36,49 @@ class RewardModel(nn.Module):
             self.scalar = nn.Linear(trunk.config.hidden_size, 1, bias=False)
             nn.init.zeros_(self.scalar.weight)
 
-    def forward(self, batch: Padded) -> Tensor:
-        """Rewards, shape (B,). Padding has no influence: the last token is found from the attention mask."""
-        hidden = self.trunk.base_model(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+    def forward(self, sequences: Sequence[TokenSequence], pad_id: int) -> Tensor:
+        """Rewards, shape (B,). A prompt that several sequences share is computed once; padding has no influence."""
+        device = next(self.parameters()).device
+        prompts = list(dict.fromkeys(sequence.prompt for sequence in sequences))
+        place = {prompt: row for row, prompt in enumerate(prompts)}
+        rows = torch.tensor([place[sequence.prompt] for sequence in sequences], device=device)
+        prompt_ids, prompt_mask = rectangle(prompts, pad_id, device, left=True)
+        ids, mask = rectangle([sequence.completion for sequence in sequences], pad_id, device)
+        lengths = prompt_mask.sum(dim=1)
+        beginning = self.trunk.base_model(
+            input_ids=prompt_ids,
+            attention_mask=prompt_mask,
+            position_ids=(prompt_mask.long().cumsum(dim=1) - 1).clamp(min=0),
+            use_cache=True,
+        )
+        cache = beginning.past_key_values
+        cache.batch_select_indices(rows)
+        rest = self.trunk.base_model(
+            input_ids=ids,
+            attention_mask=torch.cat([prompt_mask[rows], mask], dim=1),
+            position_ids=lengths[rows, None] + torch.arange(ids.shape[1], device=device),
+            past_key_values=cache,
+            use_cache=True,
         ).last_hidden_state
-        rows = torch.arange(len(hidden), device=hidden.device)
-        last = hidden[rows, batch.attention_mask.long().sum(dim=1) - 1]
-        before = functional.pad(hidden[:, :-1], (0, 0, 1, 0))
-        return self.rewards(before, batch.input_ids, batch.completion_mask, last)
+        before = torch.cat([beginning.last_hidden_state[:, -1:][rows], rest[:, :-1]], dim=1)
+        last = rest[torch.arange(len(rows), device=device), mask.sum(dim=1) - 1]
+        return self._rewards(before, ids, mask, last)
 
-    def rewards(self, before: Tensor, input_ids: Tensor, completion_mask: Tensor, last: Tensor) -> Tensor:
+    def _rewards(self, before: Tensor, ids: Tensor, mask: Tensor, last: Tensor) -> Tensor:
         """Rewards, shape (B,), from the trunk's hidden states.
 
         Args:
-            before: (B, T, H) state from which each token of `input_ids` (B, T) is predicted.
-            completion_mask: (B, T), true on completion tokens.
+            before: (B, T, H) state from which each completion token is predicted.
+            ids, mask: (B, T) completion tokens, and which of them are no padding.
             last: (B, H) state at the last token.
         """
         if self.head == "scalar":
             rewards: Tensor = self.trunk.score(last).squeeze(-1).float()
             return rewards
-        logits = self.trunk.get_output_embeddings()(before[completion_mask])  # of completion tokens only
-        log_probs = torch.zeros(input_ids.shape, device=input_ids.device)
-        log_probs[completion_mask] = -functional.cross_entropy(
-            logits.float(), input_ids[completion_mask], reduction="none"
-        )
-        mean = log_probs.sum(dim=1) / completion_mask.sum(dim=1).clamp(min=1)
-        rewards = self.scale * mean + self.scalar(last.float()).squeeze(-1)
+        logits = self.trunk.get_output_embeddings()(before[mask])
+        log_probs = torch.zeros(ids.shape, device=ids.device)
+        log_probs[mask] = -functional.cross_entropy(logits.float(), ids[mask], reduction="none")
+        rewards = self.scale * log_probs.sum(dim=1) / mask.sum(dim=1) + self.scalar(last.float()).squeeze(-1)
         return rewards
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor
 from roles.optimisation import Optimiser, OptimiserSettings
 from roles.reward.losses import bradley_terry
 from roles.reward.model import RewardModel
-from roles.sequences import TokenSequence, pad, token_budget_batches
+from roles.sequences import TokenSequence, token_budget_batches
 
-_LENGTH_CLASSES = 4
+_LENGTH_CLASSES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +73,11 @@ class RewardTrainer:
 
     def _rewards(self, programs: list[TokenSequence]) -> Tensor:
         """Rewards of `programs`, shape (len(programs),), computed in parts of similar length: little is padding."""
-        budget = max(1, sum(map(len, programs)) // _LENGTH_CLASSES)
-        parts = token_budget_batches([len(program) for program in programs], budget, random.Random(0))
-        device = next(self.model.parameters()).device
-        rewards = [self.model(pad([programs[index] for index in part], self._pad_id, device)) for part in parts]
-        order = torch.tensor([index for part in parts for index in part], device=device)
-        return torch.cat(rewards)[torch.argsort(order)]
+        lengths = [len(program.completion) for program in programs]
+        parts = token_budget_batches(lengths, max(1, sum(lengths) // _LENGTH_CLASSES), random.Random(0))
+        rewards = torch.cat([self.model([programs[index] for index in part], self._pad_id) for part in parts])
+        order = torch.tensor([index for part in parts for index in part], device=rewards.device)
+        return rewards[torch.argsort(order)]
 
 
 def _by_tokens(groups: Sequence[PairGroup], budget: int) -> Iterator[list[PairGroup]]:

@@ -118,9 +118,9 @@ def test_admission_ends_when_the_policy_has_its_steps_and_the_reward_model_its_g
             assert await admitted(admission, batch) is True
             await admission.was_trained(batch)
         assert await admitted(admission, groups(100)) is False  # the second reward model is still to come
-        await admission.was_mined(10, reward_version=0)  # scored by the model before: they do not count
+        await admission.was_mined(10, 10, True, reward_version=0)  # scored by the model before: they do not count
         assert await admitted(admission, groups(102)) is False
-        await admission.was_mined(10, reward_version=1)
+        await admission.was_mined(10, 10, True, reward_version=1)
         assert await admitted(admission, groups(101)) is None
         await admission.new_reward_model(2)
         assert await admitted(admission, groups(101)) is None
