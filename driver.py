@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import traceback
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from roles.sampling.settings import SamplingError
 from roles.sandbox.errors import SandboxError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 POCKET = Path(__file__).parent / "configs" / "pocket.yaml"
 
 
@@ -89,7 +90,7 @@ async def train(run: Run, inputs: Inputs) -> None:
             view.doing = "sampling, executing, scoring, mining and training at once"
             await training.align(rollouts, counts, steps_done)
             view.doing = "evaluating what is left"
-            evaluated = await held_out.complete(policies=2 + config.iterations, rankers=2 * config.iterations)
+            evaluated = await held_out.complete(policies=2 + config.iterations, rankers=config.iterations + 1)
             for task in background:
                 task.cancel()
     finally:

@@ -18,7 +18,7 @@ from actors.stages import Counts
 from actors.streams import Batch, Stream
 from actors.weights import Versions
 from roles.config import Config
-from roles.ranking.table import positives_only, reward_model
+from roles.ranking.table import CONTROL, reward_model
 from roles.records import Problem, to_batch
 
 
@@ -90,7 +90,7 @@ class Training:
             for name, version, weights in self.checkpoints.kept("policy-"):
                 self.held_out.add_policy(name.removeprefix("policy-"), version, weights)
             for name, version, weights in self.checkpoints.kept("ranker-"):
-                self._rank(name.removeprefix("ranker-"), version, weights)
+                self._add_ranker(name.removeprefix("ranker-"), version, weights)
         else:
             await self._evaluate("sft", policy)
             await self.crew.policy_learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
@@ -123,22 +123,23 @@ class Training:
                 counts.reward = progress
             if progress.version > self.reward.newest:
                 weights = await self.reward.publish(learner)
-                control = learner.control.remote(self.config.evaluation.control)
                 await self.admission.new_reward_model(progress.version)
-                self._rank(reward_model(progress.version), progress.version, weights)
-                self._rank(positives_only(progress.version), progress.version, control)
-                for name, reference in ((reward_model, weights), (positives_only, control)):
-                    await asyncio.to_thread(
-                        self.checkpoints.keep, f"ranker-{name(progress.version)}", progress.version, reference
-                    )
+                await self._rank(reward_model(progress.version), progress.version, weights)
+                if progress.version == self.config.iterations:
+                    control = learner.control.remote(self.config.evaluation.control)
+                    await self._rank(CONTROL, progress.version, control)
                 await learner.save.remote(self.checkpoints.reward_model, self.checkpoints.reward)
 
     async def _evaluate(self, name: str, weights: ray.ObjectRef) -> None:
         self.held_out.add_policy(name, self.policy.newest, weights)
         await asyncio.to_thread(self.checkpoints.keep, f"policy-{name}", self.policy.newest, weights)
 
-    def _rank(self, name: str, version: int, weights: ray.ObjectRef) -> None:
-        head = self.config.reward.head if name == reward_model(version) else "likelihood"
+    async def _rank(self, name: str, version: int, weights: ray.ObjectRef) -> None:
+        self._add_ranker(name, version, weights)
+        await asyncio.to_thread(self.checkpoints.keep, f"ranker-{name}", version, weights)
+
+    def _add_ranker(self, name: str, version: int, weights: ray.ObjectRef) -> None:
+        head = "likelihood" if name == CONTROL else self.config.reward.head
         self.held_out.add_ranker(Ranker(name, head, version, weights))
 
 

@@ -13,15 +13,11 @@ RANDOM = "random"
 LOG_PROBABILITY = "log-probability"
 ORACLE = "oracle"
 REWARD_MODEL = "reward model"
+CONTROL = "positives only"  # log-probability of the base fine-tuned on the passing samples that the pairs came from
 
 
 def reward_model(version: int) -> str:
     return f"{REWARD_MODEL} v{version}"
-
-
-def positives_only(version: int) -> str:
-    """The control: the base fine-tuned on the passing samples of the pairs that reward model `version` saw."""
-    return f"positives-only v{version}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +94,7 @@ def _comparisons(rankers: list[str]) -> list[tuple[str, str]]:
     versions = [v for v in range(1, len(rankers) + 1) if reward_model(v) in rankers]
     pairs = [(REWARD_MODEL, LOG_PROBABILITY)] if REWARD_MODEL in rankers else []
     for version in versions:
-        for baseline in (LOG_PROBABILITY, positives_only(version), reward_model(version - 1)):
+        for baseline in (LOG_PROBABILITY, CONTROL, reward_model(version - 1)):
             if baseline in rankers:
                 pairs.append((reward_model(version), baseline))
     return pairs

@@ -63,16 +63,15 @@ def evaluated(name: str, version: int, rate: float) -> EvaluatedPolicy:
     return EvaluatedPolicy(name, version, passed, {
         table.LOG_PROBABILITY: noise,
         table.reward_model(1): passed + 2 * noise,
-        table.positives_only(1): passed + 3 * noise,
         table.reward_model(2): passed + 0.1 * noise,
-        table.positives_only(2): noise,
+        table.CONTROL: noise,
     })  # fmt: skip
 
 
 def test_the_table_has_a_row_for_each_policy_and_ranker_and_the_bounds_hold():
     policies = [evaluated("sft", 1, 0.3), evaluated("iteration 1", 9, 0.4)]
     rows = table.rows(policies, Bootstrap(50), seed=0)
-    assert len(rows) == 2 * 8
+    assert len(rows) == 2 * 7
     for row in rows:
         assert row.pass_at_1 <= row.oracle
         assert row.best_of_n <= row.oracle
@@ -87,7 +86,7 @@ def test_the_differences_name_what_improved_and_what_did_not():
     policies = [evaluated("sft", 1, 0.3), evaluated("iteration 1", 9, 0.3)]
     found = {(d.what, d.policy, d.a, d.b): d.verdict for d in table.differences(policies, Bootstrap(50))}
     assert found["gap_closed", "sft", "reward model v2", "reward model v1"] == "better"
-    assert found["gap_closed", "sft", "reward model v2", "positives-only v2"] == "better"
+    assert found["gap_closed", "sft", "reward model v2", "positives only"] == "better"
     assert found["pass_at_1", "iteration 1", "iteration 1", "sft"] == "no difference shown"
     assert ("gap_closed", "sft", "reward model v1", "log-probability") in found
 

@@ -93,8 +93,7 @@ def test_the_table_has_every_policy_and_every_ranker(finished):
     report = reports.read(run_dir / "report.json")
     policies = ["base", "sft", "iteration 1", "iteration 2"]
     rankers = [
-        "one sample", "random", "log-probability", "reward model v1", "positives-only v1", "reward model v2",
-        "positives-only v2", "oracle",
+        "one sample", "random", "log-probability", "reward model v1", "reward model v2", "positives only", "oracle",
     ]  # fmt: skip
     assert {(row["policy"], row["ranker"]) for row in report.table} == {(p, r) for p in policies for r in rankers}
     assert set(report.table[0]) == {
