@@ -22,8 +22,7 @@ lint: setup
 	$(python) -m ruff check .
 	$(python) -m mypy
 
-bench: setup
-	$(python) -m benchmarks
+bench: bench-pocket
 
 bench-pocket: setup
 	$(python) -m benchmarks.pocket
