@@ -40,11 +40,12 @@ async def train(run: Run, inputs: Inputs) -> None:
     from actors.admission import Admission
     from actors.crew import Crew, connect
     from actors.evaluation import HeldOut
+    from actors.policy_learner import BASE_VERSION
     from actors.streams import Batch, Pool, Stream
     from actors.telemetry import Timeline
     from actors.training import Checkpoints, Training
     from actors.view import View
-    from actors.weights import Versions, follow
+    from actors.weights import Follower, Versions
 
     config, timeline, counts = run.config, Timeline(), stages.Counts()
     dashboard = connect(config)
@@ -57,7 +58,9 @@ async def train(run: Run, inputs: Inputs) -> None:
     admission = Admission(config)
     rollouts = Stream[Batch]("rollouts", admission.limit // config.sampling.problems_per_batch)
     policy, reward = Versions("policy"), Versions("reward")
-    held_out = HeldOut(inputs.held_out, crew.evaluator, executors, scorers, config, run.folder / "evaluation")
+    policy_followers = [Follower(policy, generator, version=BASE_VERSION) for generator in crew.generators]
+    followers = [*policy_followers, *(Follower(reward, scorer) for scorer in crew.scorers)]
+    held_out = HeldOut(inputs.held_out, policy_followers[0], executors, scorers, config, run.folder / "evaluation")
     view = View(
         console, counts, (candidates, verdicts, scored, rollouts, pairs),
         {"generators": generators, "executors": executors, "scorers": scorers},
@@ -70,7 +73,7 @@ async def train(run: Run, inputs: Inputs) -> None:
                 for work in (view.show(), crew.collect(timeline, every_seconds=2.0), held_out.run())
             ]
             view.doing = "starting the engines and fine-tuning"
-            training = Training(crew, policy, reward, held_out, admission, Checkpoints(run.folder), config)
+            training = Training(crew, policy, reward, followers, held_out, admission, Checkpoints(run.folder), config)
             steps_done = await training.begin(inputs.fine_tuning)
             problems = stages.shuffled_forever(
                 inputs.training, config.sampling.problems_per_batch, config.seed + run.attempt
@@ -83,8 +86,7 @@ async def train(run: Run, inputs: Inputs) -> None:
                     stages.score(verdicts, scorers, scored, rollouts, counts),
                     stages.mine(scored, crew.miner, admission, pairs, counts),
                     training.learn_rewards(pairs, counts),
-                    follow(policy, crew.generators, have=policy.newest),
-                    follow(reward, crew.scorers, have=reward.newest),
+                    *(follower.run() for follower in followers),
                 )
             ]
             view.doing = "sampling, executing, scoring, mining and training at once"

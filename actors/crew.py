@@ -65,7 +65,6 @@ class Crew:
     generators: list[Any]
     executors: list[Any]
     scorers: list[Any]
-    evaluator: Any
     miner: Any
     reward_learner: Any
     policy_learner: Any
@@ -74,7 +73,6 @@ class Crew:
     def hire(cls, config: Config, run_dir: Path, run_id: str) -> Crew:
         """Create the actors; they load their models in parallel."""
         model, device, seed = str(config.model.folder), config.model.device, config.seed
-        engine = config.sampling.engine
 
         def place(kind: type, role: str, *arguments: Any) -> Any:
             gpus = 1 if device == "cuda" and role != "executor" and kind is not Miner else 0
@@ -85,16 +83,15 @@ class Crew:
                 options["concurrency_groups"] = {"control": 1}
             return ray.remote(**options)(kind).remote(*arguments)
 
-        def generator(name: str, stage: str) -> Any:
-            return place(Generator, "generator", name, stage, model, engine)
-
         return cls(
             policy_learner=place(
                 PolicyLearner, "learner", "policy learner", model, run_dir, config.policy, config.sampling.temperature,
                 device, seed,
             ),
-            evaluator=generator("evaluator", "sample held-out"),
-            generators=[generator(f"generator {i}", "sample") for i in range(config.workers.generators)],
+            generators=[
+                place(Generator, "generator", f"generator {i}", model, config.sampling.engine)
+                for i in range(config.workers.generators)
+            ],
             reward_learner=place(
                 RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed
             ),
@@ -114,7 +111,7 @@ class Crew:
 
     @property
     def everyone(self) -> list[Any]:
-        single = [self.evaluator, self.miner, self.reward_learner, self.policy_learner]
+        single = [self.miner, self.reward_learner, self.policy_learner]
         return [*self.generators, *self.executors, *self.scorers, *single]
 
     async def collect(self, timeline: Timeline, every_seconds: float) -> None:
@@ -135,7 +132,7 @@ class Crew:
         for entry in drained:
             if not isinstance(entry, BaseException):
                 timeline.add(entry)
-        closing = [actor.close.remote() for actor in [*self.generators, self.evaluator, *self.executors]]
+        closing = [actor.close.remote() for actor in [*self.generators, *self.executors]]
         await asyncio.wait([asyncio.ensure_future(_quietly(reference)) for reference in closing], timeout=5)
 
 

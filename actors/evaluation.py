@@ -1,7 +1,8 @@
 """Held-out evaluation while the loop runs: every policy sampled once, every ranker on the same samples.
 
 Policies and rankers arrive as they are made; each pair of them is scored as soon as both are there. What is done is
-kept in the run directory, so that a continued run neither samples nor scores it again.
+kept in the run directory, so that a continued run does not sample it again. A generator is held at the version that is
+evaluated while it samples held-out problems; it goes on with its other requests.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import ray
 
 from actors.generator import Request
 from actors.streams import Pool
+from actors.weights import Follower
 from roles.config import Config
 from roles.evaluation import mean_log_probs, passed
 from roles.mining.ledger import Ledger, read
@@ -46,24 +47,27 @@ class _Samples:
 
 class HeldOut:
     def __init__(
-        self, problems: list[Problem], evaluator: Any, executors: Pool, scorers: Pool, config: Config, folder: Path
+        self, problems: list[Problem], generator: Follower, executors: Pool, scorers: Pool, config: Config, folder: Path
     ) -> None:
-        self._problems, self._evaluator, self._executors, self._scorers = problems, evaluator, executors, scorers
-        self._chunks = Pool([evaluator], config.sampling.batches_in_flight)
+        self._problems, self._generator, self._executors, self._scorers = problems, generator, executors, scorers
+        self._chunks = Pool([generator.worker], config.sampling.batches_in_flight)
         self._settings = config.evaluation
         self._max_tokens = config.sampling.max_tokens
         self._chunk = config.sampling.problems_per_batch
         self._folder = folder
-        self._queue: asyncio.Queue[tuple[str, int, ray.ObjectRef | None]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[str, int, ray.ObjectRef | None, asyncio.Event]] = asyncio.Queue()
         self._samples: dict[str, _Samples] = {}
         self._rankers: dict[str, Ranker] = {}
         self._changed = asyncio.Condition()
         self._tasks: asyncio.TaskGroup | None = None
         self.sampled = 0
 
-    def add_policy(self, name: str, version: int, weights: ray.ObjectRef | None) -> None:
-        """Evaluate a policy version; without `weights` it is the one that the evaluator was started with."""
-        self._queue.put_nowait((name, version, weights))
+    def add_policy(self, name: str, version: int, weights: ray.ObjectRef | None) -> asyncio.Event:
+        """Evaluate a policy version; without `weights` it is the one that the generator has, and has to keep until the
+        returned event says that all samples are there."""
+        sampled = asyncio.Event()
+        self._queue.put_nowait((name, version, weights, sampled))
+        return sampled
 
     def add_ranker(self, ranker: Ranker) -> None:
         """Score all samples, those to come included, with `ranker`."""
@@ -75,10 +79,12 @@ class HeldOut:
         """Serve what is added, for ever."""
         async with asyncio.TaskGroup() as self._tasks:
             while True:
-                name, version, weights = await self._queue.get()
-                if name in self._samples:
-                    continue
-                self._samples[name] = await self._load(name, version) or await self._sample(name, version, weights)
+                name, version, weights, sampled = await self._queue.get()
+                found = await self._load(name, version)
+                if found is None:
+                    found = await self._sample(self._tasks, name, version, weights, sampled)
+                sampled.set()
+                self._samples[name] = found
                 for ranker in list(self._rankers.values()):
                     self._start_ranking(name, ranker)
                 async with self._changed:
@@ -101,11 +107,16 @@ class HeldOut:
             for name, samples in self._samples.items()
         ]  # fmt: skip
 
-    async def _sample(self, name: str, version: int, weights: ray.ObjectRef | None) -> _Samples:
-        if weights is not None:
-            await self._evaluator.update.remote(version, weights)
+    async def _sample(
+        self, tasks: asyncio.TaskGroup, name: str, version: int, weights: ray.ObjectRef | None, sampled: asyncio.Event
+    ) -> _Samples:
         chunks = [self._problems[i : i + self._chunk] for i in range(0, len(self._problems), self._chunk)]
-        done = await asyncio.gather(*(self._sample_chunk(name, chunk) for chunk in chunks))
+        async with self._generator.held_at(version, weights):
+            sampling = [tasks.create_task(self._sample_chunk(name, chunk)) for chunk in chunks]
+            executing = [tasks.create_task(self._execute_chunk(chunk)) for chunk in sampling]
+            await asyncio.gather(*sampling)
+        sampled.set()
+        done = await asyncio.gather(*executing)
         candidates = [candidate for chunk, _ in done for candidate in chunk]
         verdicts = [verdict for _, chunk in done for verdict in chunk]
         ledger = Ledger(self._folder / name, name)
@@ -113,17 +124,25 @@ class HeldOut:
         ledger.append(Verdict, verdicts)
         return self._assemble(version, candidates, verdicts)
 
-    async def _sample_chunk(self, name: str, problems: list[Problem]) -> tuple[list[Candidate], list[Verdict]]:
+    async def _sample_chunk(self, name: str, problems: list[Problem]) -> tuple[ray.ObjectRef, ray.ObjectRef]:
+        """Problems and candidates."""
         groups = tuple(f"{name}/{problem.id}" for problem in problems)
-        request = Request(groups, self._settings.n, self._settings.temperature, self._max_tokens)
+        settings = self._settings
+        request = Request(groups, settings.n, settings.temperature, self._max_tokens, "sample held-out")
         batch = ray.put(to_batch(Problem, problems))
-        async with self._chunks.lease() as evaluator:  # held until judged, so that executors hold up sampling
-            tokens, candidates = evaluator.sample.remote(batch, request)
+        async with self._chunks.lease() as generator:
+            tokens, candidates = generator.sample.remote(batch, request)
             await tokens
-            async with self._executors.lease() as executor:
-                statuses, verdicts = executor.execute.remote(batch, candidates)
-                await statuses
         self.sampled += request.n * len(problems)
+        return batch, candidates
+
+    async def _execute_chunk(
+        self, sampling: asyncio.Task[tuple[ray.ObjectRef, ray.ObjectRef]]
+    ) -> tuple[list[Candidate], list[Verdict]]:
+        problems, candidates = await sampling
+        async with self._executors.lease() as executor:
+            statuses, verdicts = executor.execute.remote(problems, candidates)
+            await statuses
         return from_batch(Candidate, await candidates), from_batch(Verdict, await verdicts)
 
     async def _load(self, name: str, version: int) -> _Samples | None:

@@ -23,14 +23,14 @@ class Request:
     n: int
     temperature: float
     max_tokens: int
+    stage: str = "sample"
 
 
 class Generator:
-    """One vLLM engine. The evaluator is another instance, which takes up only the versions that it evaluates."""
+    """One vLLM engine."""
 
-    def __init__(self, name: str, stage: str, model_dir: str, settings: EngineSettings) -> None:
+    def __init__(self, name: str, model_dir: str, settings: EngineSettings) -> None:
         self._recorder = Recorder(name)
-        self._stage = stage
         self._sampler = Sampler(model_dir, settings)
 
     async def start(self, version: int) -> None:
@@ -42,7 +42,7 @@ class Generator:
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     async def sample(self, problems: pa.RecordBatch, request: Request) -> tuple[int, pa.RecordBatch]:
         """Number of tokens sampled, and the candidates."""
-        with self._recorder.span(self._stage, request.n * problems.num_rows):
+        with self._recorder.span(request.stage, request.n * problems.num_rows):
             groups = await asyncio.gather(*(
                 self._sampler.sample(
                     problem, n=request.n, temperature=request.temperature, max_tokens=request.max_tokens, group_id=group

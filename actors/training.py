@@ -13,10 +13,11 @@ import ray
 from actors.admission import Admission
 from actors.crew import Crew
 from actors.evaluation import HeldOut, Ranker
+from actors.policy_learner import BASE_VERSION
 from actors.reward_learner import RewardProgress
 from actors.stages import Counts
 from actors.streams import Batch, Stream
-from actors.weights import Versions
+from actors.weights import Follower, Versions
 from roles.config import Config
 from roles.ranking.table import CONTROL, reward_model
 from roles.records import Problem, to_batch
@@ -60,6 +61,7 @@ class Training:
     crew: Crew
     policy: Versions
     reward: Versions
+    followers: list[Follower]  # of generators and scorers
     held_out: HeldOut
     admission: Admission
     checkpoints: Checkpoints
@@ -67,8 +69,7 @@ class Training:
 
     async def begin(self, fine_tuning: list[Problem]) -> int:
         """Fine-tune the base, or restore both learners; publish their versions. Returns the PPO steps done before."""
-        evaluator = asyncio.ensure_future(_start(self.crew.evaluator))
-        generators = [asyncio.ensure_future(_start(generator)) for generator in self.crew.generators]
+        starting = asyncio.ensure_future(self._start_generators())
         continued = self.checkpoints.policy.exists()
         steps = 0
         if continued:
@@ -80,12 +81,8 @@ class Training:
             await self.crew.reward_learner.restore.remote(self.checkpoints.reward)
         else:
             await self.crew.reward_learner.initialise.remote(policy)
-        reward = await self.reward.publish(self.crew.reward_learner)
+        await self.reward.publish(self.crew.reward_learner)
         self.admission.resume(steps, self.reward.newest)
-        for scorer in self.crew.scorers:
-            await scorer.update.remote(self.reward.newest, reward)
-        await evaluator
-        self.held_out.add_policy("base", 0, None)
         if continued:
             for name, version, weights in self.checkpoints.kept("policy-"):
                 self.held_out.add_policy(name.removeprefix("policy-"), version, weights)
@@ -94,9 +91,14 @@ class Training:
         else:
             await self._evaluate("sft", policy)
             await self.crew.policy_learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
-        await asyncio.gather(*generators)
-        await asyncio.gather(*(g.update.remote(self.policy.newest, policy) for g in self.crew.generators))
+        await starting
+        await asyncio.gather(*(follower.catch_up() for follower in self.followers))
         return steps
+
+    async def _start_generators(self) -> None:
+        """Load the base into every engine, and sample from it for the table before anything else."""
+        await asyncio.gather(*(generator.start.remote(BASE_VERSION) for generator in self.crew.generators))
+        await self.held_out.add_policy("base", BASE_VERSION, None).wait()
 
     async def align(self, rollouts: Stream[Batch], counts: Counts, done: int) -> None:
         """PPO until every iteration has its steps, of which `done` were taken before; a version after each step."""
@@ -142,6 +144,3 @@ class Training:
         head = "likelihood" if name == CONTROL else self.config.reward.head
         self.held_out.add_ranker(Ranker(name, head, version, weights))
 
-
-async def _start(generator: Any) -> None:
-    await generator.start.remote(0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import ray
@@ -37,15 +38,37 @@ class Versions:
             return self.newest, self._weights
 
 
-async def follow(versions: Versions, workers: Sequence[Any], have: int = -1) -> None:
-    """Keep `workers` at the newest version for ever."""
+class Follower:
+    """Keeps one worker at the newest version, except while somebody holds it at another."""
 
-    async def one(worker: Any) -> None:
-        held = have
+    def __init__(self, versions: Versions, worker: Any, version: int = -1) -> None:
+        self.worker = worker
+        self._versions = versions
+        self._version = version  # that the worker has
+        self._lock = asyncio.Lock()
+
+    async def catch_up(self) -> None:
+        """Wait for a version newer than the worker's, and hand it over."""
+        await self._versions.after(self._version)
+        async with self._lock:
+            await self._update(*await self._versions.after(-1))
+
+    async def run(self) -> None:
+        """Catch up for ever."""
         while True:
-            held, weights = await versions.after(held)
-            await worker.update.remote(held, weights)
+            await self.catch_up()
 
-    async with asyncio.TaskGroup() as tasks:
-        for worker in workers:
-            tasks.create_task(one(worker))
+    @asynccontextmanager
+    async def held_at(self, version: int, weights: ray.ObjectRef | None) -> AsyncIterator[Any]:
+        """The worker, at `version` until the context ends; without `weights` it must be there already."""
+        async with self._lock:
+            if weights is not None:
+                await self._update(version, weights)
+            elif version != self._version:
+                raise ValueError(f"the worker has v{self._version} and cannot be held at v{version} without weights")
+            yield self.worker
+
+    async def _update(self, version: int, weights: ray.ObjectRef) -> None:
+        if version != self._version:
+            await self.worker.update.remote(version, weights)
+            self._version = version

@@ -12,16 +12,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from roles import trunk
 from roles.optimisation import Optimiser, OptimiserSettings
 from roles.policy.losses import (
     clipped_policy_loss,
     generalised_advantages,
-    masked_mean,
     token_rewards,
     value_loss,
     whiten,
 )
-from roles.sequences import Padded, TokenSequence, pad, token_budget_batches, token_log_probs
+from roles.sequences import TokenSequence
 
 
 class PPOSettings(OptimiserSettings):
@@ -57,11 +57,15 @@ class PPOStep:
 
 
 @dataclasses.dataclass
-class _Prepared:
-    batch: Padded
+class _Part:
+    """Rollouts of one forward pass. The tensors are (B, T) over completion tokens."""
+
+    sequences: list[TokenSequence]
+    mask: Tensor
     behaviour: Tensor
     advantages: Tensor
     returns: Tensor
+    tokens: int  # completion tokens
 
 
 class PolicyTrainer:
@@ -84,20 +88,21 @@ class PolicyTrainer:
         """One pass over `rollouts`. Raises `NonFiniteLoss`; the weights are then those of the last finite update."""
         settings = self._settings
         self.model.eval()  # dropout would make the ratio differ from 1
-        prepared, kl, gap = self._prepare(rollouts)
-        self._rng.shuffle(prepared)
-        share = max(1, round(len(prepared) / settings.updates_per_step))
-        minibatches = [prepared[i : i + share] for i in range(0, len(prepared), share)]
+        parts, kl, gap = self._prepare(rollouts)
+        self._rng.shuffle(parts)
+        share = max(1, round(len(parts) / settings.updates_per_step))
+        minibatches = [parts[i : i + share] for i in range(0, len(parts), share)]
         policy_losses, value_losses, clip_fractions, norms = [], [], [], []
         for minibatch in minibatches:
-            tokens = sum(int(part.batch.completion_mask.sum()) for part in minibatch)
+            tokens = sum(part.tokens for part in minibatch)
             total = 0.0
             for part in minibatch:
-                weight = int(part.batch.completion_mask.sum()) / tokens
-                log_probs, values = self._forward(part.batch)
-                mask = part.batch.completion_mask
-                policy, clipped = clipped_policy_loss(log_probs, part.behaviour, part.advantages, mask, settings.clip)
-                critic = value_loss(values, part.returns, mask)
+                weight = part.tokens / tokens
+                log_probs, values = self._forward(part.sequences)
+                policy, clipped = clipped_policy_loss(
+                    log_probs, part.behaviour, part.advantages, part.mask, settings.clip
+                )
+                critic = value_loss(values, part.returns, part.mask)
                 loss = (policy + settings.value_coefficient * critic) * weight
                 loss.backward()  # type: ignore[no-untyped-call]
                 total += loss.item()
@@ -114,7 +119,7 @@ class PolicyTrainer:
             policy_loss=sum(policy_losses) / count,
             value_loss=sum(value_losses) / count,
             gradient_norm=max(norms),
-            tokens=sum(part.batch.tokens for part in prepared),
+            tokens=sum(len(rollout.sequence) for rollout in rollouts),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -133,50 +138,59 @@ class PolicyTrainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self._rng.setstate(state["rng"])
 
-    def _forward(self, batch: Padded) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and values, both (B, T) and aligned: column t is about token t."""
-        output = self.model(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
-        )
-        log_probs = token_log_probs(output.logits, batch.input_ids, self._temperature)
-        estimates = self.critic(output.hidden_states[-1][:, :-1].float()).squeeze(-1)
-        return log_probs, nn.functional.pad(estimates, (1, 0))
+    def _forward(self, sequences: list[TokenSequence]) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and values of the completion tokens, both (B, T) and aligned."""
+        completions = trunk.forward(self.model.base_model, sequences, self._pad_id)
+        log_probs = completions.log_probs(self.model.get_output_embeddings(), self._temperature)
+        return log_probs, self.critic(completions.before.float()).squeeze(-1)
 
     @torch.no_grad()
-    def _prepare(self, rollouts: Sequence[Rollout]) -> tuple[list[_Prepared], float, float]:
-        lengths = [len(rollout.sequence) for rollout in rollouts]
-        smallest = max(1, sum(lengths) // self._settings.updates_per_step)
-        budget = min(self._settings.tokens_per_batch, smallest)
-        parts: list[_Prepared] = []
+    def _prepare(self, rollouts: Sequence[Rollout]) -> tuple[list[_Part], float, float]:
+        parts: list[_Part] = []
         kl = gap = 0.0
-        for indexes in token_budget_batches(lengths, budget, self._rng):
-            chosen = [rollouts[index] for index in indexes]
-            batch = pad([rollout.sequence for rollout in chosen], self._pad_id, self._device)
-            mask = batch.completion_mask
-            behaviour = torch.zeros(mask.shape, device=self._device)
-            for row, rollout in enumerate(chosen):
-                behaviour[row, mask[row]] = torch.tensor(rollout.log_probs, device=self._device)
-            log_probs, values = self._forward(batch)
-            reference = self.reference(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-            ).logits
-            reference_log_probs = token_log_probs(reference, batch.input_ids, self._temperature)
+        for chosen in self._split(rollouts):
+            sequences = [rollout.sequence for rollout in chosen]
+            log_probs, values = self._forward(sequences)
+            old = trunk.forward(self.reference.base_model, sequences, self._pad_id)
+            mask = old.mask
+            reference = old.log_probs(self.reference.get_output_embeddings(), self._temperature)
+            behaviour = torch.zeros_like(log_probs)
+            behaviour[mask] = torch.tensor([p for rollout in chosen for p in rollout.log_probs], device=self._device)
             terminal = torch.tensor([rollout.reward for rollout in chosen], device=self._device)
-            rewards = token_rewards(terminal, log_probs, reference_log_probs, mask, self._settings.kl)
+            rewards = token_rewards(terminal, log_probs, reference, mask, self._settings.kl)
             advantages, returns = generalised_advantages(
                 rewards, values, mask, self._settings.discount, self._settings.gae_lambda
             )
-            kl += float(((log_probs - reference_log_probs) * mask).sum())
-            gap += float(masked_mean((log_probs - behaviour).abs(), mask)) * int(mask.sum())
-            parts.append(_Prepared(batch, behaviour, advantages, returns))
+            kl += float((log_probs - reference).sum())
+            gap += float((log_probs - behaviour).abs().sum())
+            parts.append(_Part(sequences, mask, behaviour, advantages, returns, int(mask.sum())))
         self._whiten(parts)
-        tokens = sum(int(part.batch.completion_mask.sum()) for part in parts)
-        return parts, kl / len(rollouts), gap / tokens
+        return parts, kl / len(rollouts), gap / sum(part.tokens for part in parts)
+
+    def _split(self, rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
+        """Parts for one forward pass each, enough for all updates; the samples of a prompt stay together."""
+        tokens = sum(len(rollout.sequence) for rollout in rollouts)
+        budget = min(self._settings.tokens_per_batch, tokens // self._settings.updates_per_step)
+        by_prompt: dict[tuple[int, ...], list[Rollout]] = {}
+        for rollout in rollouts:
+            by_prompt.setdefault(rollout.sequence.prompt, []).append(rollout)
+        groups = list(by_prompt.values())
+        self._rng.shuffle(groups)
+        parts: list[list[Rollout]] = []
+        used = budget
+        for group in groups:
+            size = sum(len(rollout.sequence) for rollout in group)
+            if used + size > budget:
+                parts.append([])
+                used = 0
+            parts[-1] += group
+            used += size
+        return parts
 
     @staticmethod
-    def _whiten(parts: list[_Prepared]) -> None:
+    def _whiten(parts: list[_Part]) -> None:
         """Whiten the advantages over the whole batch of rollouts, not over each part of it."""
-        masks = [part.batch.completion_mask for part in parts]
+        masks = [part.mask for part in parts]
         flat = torch.cat([part.advantages[mask] for part, mask in zip(parts, masks, strict=True)])
         white = whiten(flat, torch.ones_like(flat))
         sizes = [int(mask.sum()) for mask in masks]

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
-from roles.sequences import TokenSequence, rectangle
+from roles import trunk
+from roles.sequences import TokenSequence
 
 Head = Literal["scalar", "likelihood"]
 LIKELIHOOD_SCALE = 10.0  # mean log-probabilities differ by tenths; Bradley-Terry wants differences of about one
@@ -26,59 +26,25 @@ LIKELIHOOD_SCALE = 10.0  # mean log-probabilities differ by tenths; Bradley-Terr
 class RewardModel(nn.Module):
     """Rewards of prompts with their completions."""
 
-    def __init__(self, head: Head, trunk: Any) -> None:
-        """`trunk` is a sequence classifier with one label for `scalar`, a causal model for `likelihood`."""
+    def __init__(self, head: Head, model: Any) -> None:
+        """`model` is a sequence classifier with one label for `scalar`, a causal model for `likelihood`."""
         super().__init__()
         self.head: Head = head
-        self.trunk = trunk
+        self.trunk = model
         if head == "likelihood":
             self.scale = nn.Parameter(torch.tensor(LIKELIHOOD_SCALE))
-            self.scalar = nn.Linear(trunk.config.hidden_size, 1, bias=False)
+            self.scalar = nn.Linear(model.config.hidden_size, 1, bias=False)
             nn.init.zeros_(self.scalar.weight)
 
     def forward(self, sequences: Sequence[TokenSequence], pad_id: int) -> Tensor:
-        """Rewards, shape (B,). A prompt that several sequences share is computed once; padding has no influence."""
-        device = next(self.parameters()).device
-        prompts = list(dict.fromkeys(sequence.prompt for sequence in sequences))
-        place = {prompt: row for row, prompt in enumerate(prompts)}
-        rows = torch.tensor([place[sequence.prompt] for sequence in sequences], device=device)
-        prompt_ids, prompt_mask = rectangle(prompts, pad_id, device, left=True)
-        ids, mask = rectangle([sequence.completion for sequence in sequences], pad_id, device)
-        lengths = prompt_mask.sum(dim=1)
-        beginning = self.trunk.base_model(
-            input_ids=prompt_ids,
-            attention_mask=prompt_mask,
-            position_ids=(prompt_mask.long().cumsum(dim=1) - 1).clamp(min=0),
-            use_cache=True,
-        )
-        cache = beginning.past_key_values
-        cache.batch_select_indices(rows)
-        rest = self.trunk.base_model(
-            input_ids=ids,
-            attention_mask=torch.cat([prompt_mask[rows], mask], dim=1),
-            position_ids=lengths[rows, None] + torch.arange(ids.shape[1], device=device),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        before = torch.cat([beginning.last_hidden_state[:, -1:][rows], rest[:, :-1]], dim=1)
-        last = rest[torch.arange(len(rows), device=device), mask.sum(dim=1) - 1]
-        return self._rewards(before, ids, mask, last)
-
-    def _rewards(self, before: Tensor, ids: Tensor, mask: Tensor, last: Tensor) -> Tensor:
-        """Rewards, shape (B,), from the trunk's hidden states.
-
-        Args:
-            before: (B, T, H) state from which each completion token is predicted.
-            ids, mask: (B, T) completion tokens, and which of them are no padding.
-            last: (B, H) state at the last token.
-        """
+        """Rewards, shape (B,)."""
+        completions = trunk.forward(self.trunk.base_model, sequences, pad_id)
         if self.head == "scalar":
-            rewards: Tensor = self.trunk.score(last).squeeze(-1).float()
+            rewards: Tensor = self.trunk.score(completions.last).squeeze(-1).float()
             return rewards
-        logits = self.trunk.get_output_embeddings()(before[mask])
-        log_probs = torch.zeros(ids.shape, device=ids.device)
-        log_probs[mask] = -functional.cross_entropy(logits.float(), ids[mask], reduction="none")
-        rewards = self.scale * log_probs.sum(dim=1) / mask.sum(dim=1) + self.scalar(last.float()).squeeze(-1)
+        log_probs = completions.log_probs(self.trunk.get_output_embeddings())
+        mean = log_probs.sum(dim=1) / completions.mask.sum(dim=1)
+        rewards = self.scale * mean + self.scalar(completions.last.float()).squeeze(-1)
         return rewards
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -140,10 +106,10 @@ def _load(head: Head, folder: str, device: torch.device | str) -> tuple[RewardMo
     labels = {"num_labels": 1} if head == "scalar" else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        trunk = classes[head].from_pretrained(folder, dtype=torch.float32, **labels)
+        model = classes[head].from_pretrained(folder, dtype=torch.float32, **labels)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{folder!r} is not a readable reward model folder: {error}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    trunk.config.pad_token_id = tokenizer.pad_token_id
-    return RewardModel(head, trunk).to(device), tokenizer
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return RewardModel(head, model).to(device), tokenizer

@@ -123,7 +123,7 @@ def test_a_published_policy_reaches_the_generator_in_flight(problems, tmp_path):
         "policy learner", BASE, tmp_path, PolicyStage(), 1.0, "cpu", 0
     )
     engine = EngineSettings(dtype="float32", max_model_len=256, max_num_seqs=64, kv_cache_bytes=64 << 20)
-    generator = ray.remote(num_cpus=0, max_concurrency=16)(Generator).remote("generator 0", "sample", BASE, engine)
+    generator = ray.remote(num_cpus=0, max_concurrency=16)(Generator).remote("generator 0", BASE, engine)
     ray.get(generator.start.remote(0))
     request = Request(tuple(problem.id for problem in problems), 4, 1.0, 48)
     tokens, sampled = ray.get(list(generator.sample.remote(to_batch(Problem, problems), request)))

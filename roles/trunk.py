@@ -1,0 +1,61 @@
+"""A forward pass over prompts with their completions, in which a prompt that several share is computed once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from roles.sequences import TokenSequence, rectangle
+
+
+@dataclasses.dataclass(frozen=True)
+class Completions:
+    """What a causal trunk makes of B completions, right-padded to T tokens."""
+
+    ids: Tensor  # (B, T)
+    mask: Tensor  # (B, T), false on padding
+    before: Tensor  # (B, T, H) the state from which each token is predicted
+    last: Tensor  # (B, H) the state at the last token
+
+    def log_probs(self, head: Any, temperature: float = 1.0) -> Tensor:
+        """(B, T) float32 log-probability of each token under the output layer `head`; 0 on padding."""
+        logits = head(self.before[self.mask]).float() / temperature
+        log_probs = torch.zeros(self.ids.shape, device=self.ids.device)
+        log_probs[self.mask] = -functional.cross_entropy(logits, self.ids[self.mask], reduction="none")
+        return log_probs
+
+
+def forward(trunk: Any, sequences: Sequence[TokenSequence], pad_id: int) -> Completions:
+    """Run `trunk`, a transformers base model, once over the distinct prompts and once over the completions.
+
+    Neither padding nor the other sequences change a result. Gradients flow through the shared prompts.
+    """
+    device = next(trunk.parameters()).device
+    prompts = list(dict.fromkeys(sequence.prompt for sequence in sequences))
+    place = {prompt: row for row, prompt in enumerate(prompts)}
+    rows = torch.tensor([place[sequence.prompt] for sequence in sequences], device=device)
+    prompt_ids, prompt_mask = rectangle(prompts, pad_id, device, left=True)
+    ids, mask = rectangle([sequence.completion for sequence in sequences], pad_id, device)
+    beginning = trunk(
+        input_ids=prompt_ids,
+        attention_mask=prompt_mask,
+        position_ids=(prompt_mask.long().cumsum(dim=1) - 1).clamp(min=0),
+        use_cache=True,
+    )
+    cache = beginning.past_key_values
+    cache.batch_select_indices(rows)
+    rest = trunk(
+        input_ids=ids,
+        attention_mask=torch.cat([prompt_mask[rows], mask], dim=1),
+        position_ids=prompt_mask.sum(dim=1)[rows, None] + torch.arange(ids.shape[1], device=device),
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    before = torch.cat([beginning.last_hidden_state[:, -1:][rows], rest[:, :-1]], dim=1)
+    last = rest[torch.arange(len(rows), device=device), mask.sum(dim=1) - 1]
+    return Completions(ids, mask, before, last)
