@@ -83,6 +83,7 @@ class Training:
             await self.crew.reward_learner.initialise.remote(policy)
         await self.reward.publish(self.crew.reward_learner)
         self.admission.resume(steps, self.reward.newest)
+        await starting
         if continued:
             for name, version, weights in self.checkpoints.kept("policy-"):
                 self.held_out.add_policy(name.removeprefix("policy-"), version, weights)
@@ -91,7 +92,6 @@ class Training:
         else:
             await self._evaluate("sft", policy)
             await self.crew.policy_learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
-        await starting
         await asyncio.gather(*(follower.catch_up() for follower in self.followers))
         return steps
 
