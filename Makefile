@@ -28,7 +28,8 @@ bench-pocket: setup
 	$(python) -m benchmarks.pocket
 
 pocket: setup
-	$(python) -m roles.problems.pocket
+	$(python) -m roles.problems.pocket suite
+	OMP_NUM_THREADS=$$(nproc) $(python) -m roles.problems.pocket base
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
