@@ -150,7 +150,8 @@ class HeldOut:
         candidates = read(folder, Candidate) if folder.exists() else []
         verdicts = read(folder, Verdict) if candidates else []
         expected = len(self._problems) * self._settings.n
-        return self._assemble(version, candidates, verdicts) if len(verdicts) == expected else None
+        whole = len(candidates) == len(verdicts) == expected
+        return self._assemble(version, candidates, verdicts) if whole else None
 
     def _assemble(self, version: int, candidates: list[Candidate], verdicts: list[Verdict]) -> _Samples:
         references = (ray.put(to_batch(Problem, self._problems)), ray.put(to_batch(Candidate, candidates)))

@@ -87,8 +87,11 @@ class Training:
         if continued:
             for name, version, weights in self.checkpoints.kept("policy-"):
                 self.held_out.add_policy(name.removeprefix("policy-"), version, weights)
-            for name, version, weights in self.checkpoints.kept("ranker-"):
-                self._add_ranker(name.removeprefix("ranker-"), version, weights)
+            rankers = {name.removeprefix("ranker-"): rest for name, *rest in self.checkpoints.kept("ranker-")}
+            for name, (version, weights) in rankers.items():
+                self._add_ranker(name, version, weights)
+            if self.reward.newest == self.config.iterations and CONTROL not in rankers:
+                await self._add_control()
         else:
             await self._evaluate("sft", policy)
             await self.crew.policy_learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
@@ -128,13 +131,16 @@ class Training:
                 await self.admission.new_reward_model(progress.version)
                 await self._rank(reward_model(progress.version), progress.version, weights)
                 if progress.version == self.config.iterations:
-                    control = learner.control.remote(self.config.evaluation.control)
-                    await self._rank(CONTROL, progress.version, control)
+                    await self._add_control()
                 await learner.save.remote(self.checkpoints.reward_model, self.checkpoints.reward)
 
     async def _evaluate(self, name: str, weights: ray.ObjectRef) -> None:
         self.held_out.add_policy(name, self.policy.newest, weights)
         await asyncio.to_thread(self.checkpoints.keep, f"policy-{name}", self.policy.newest, weights)
+
+    async def _add_control(self) -> None:
+        control = self.crew.reward_learner.control.remote(self.config.evaluation.control)
+        await self._rank(CONTROL, self.reward.newest, control)
 
     async def _rank(self, name: str, version: int, weights: ray.ObjectRef) -> None:
         self._add_ranker(name, version, weights)
