@@ -73,7 +73,9 @@ async def train(run: Run, inputs: Inputs) -> None:
                 for work in (view.show(), crew.collect(timeline, every_seconds=2.0), held_out.run())
             ]
             view.doing = "starting the engines and fine-tuning"
-            training = Training(crew, policy, reward, followers, held_out, admission, Checkpoints(run.folder), config)
+            training = Training(
+                tasks, crew, policy, reward, followers, held_out, admission, Checkpoints(run.folder), config
+            )
             steps_done = await training.begin(inputs.fine_tuning)
             problems = stages.shuffled_forever(
                 inputs.training, config.sampling.problems_per_batch, config.seed + run.attempt

@@ -30,7 +30,6 @@ class Counts:
 
     samples: int = 0
     tokens: int = 0
-    scored: int = 0
     mean_reward: float = 0.0
     verdicts: Counter[str] = dataclasses.field(default_factory=Counter)
     pairs: int = 0
@@ -69,25 +68,25 @@ async def generate(
             request = Request(groups, settings.n, settings.temperature, settings.max_tokens)
             await requests.put((Batch(groups, for_policy, ray.put(to_batch(Problem, chosen))), request))
 
-    async def sample(generator: Any, item: tuple[Batch, Request]) -> None:
+    async def sample(generator: Any, item: tuple[Batch, Request]) -> Batch:
         batch, request = item
         tokens, sampled = generator.sample.remote(batch.problems, request)
         counts.tokens += await tokens
         counts.samples += len(batch.groups) * request.n
-        await candidates.put(dataclasses.replace(batch, candidates=sampled))
+        return dataclasses.replace(batch, candidates=sampled)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(submit())
-        tasks.create_task(serve(requests, generators, sample))
+        tasks.create_task(serve(requests, generators, sample, candidates.put))
 
 
 async def execute(candidates: Stream[Batch], executors: Pool, verdicts: Stream[Batch], counts: Counts) -> None:
-    async def work(executor: Any, batch: Batch) -> None:
+    async def work(executor: Any, batch: Batch) -> Batch:
         statuses, judged = executor.execute.remote(batch.problems, batch.candidates)
         counts.verdicts += await statuses
-        await verdicts.put(dataclasses.replace(batch, verdicts=judged))
+        return dataclasses.replace(batch, verdicts=judged)
 
-    await serve(candidates, executors, work)
+    await serve(candidates, executors, work, verdicts.put)
 
 
 async def score(
@@ -95,16 +94,17 @@ async def score(
 ) -> None:
     """Every scored batch goes to the miner; those that were admitted for it also go to the policy learner."""
 
-    async def work(scorer: Any, batch: Batch) -> None:
+    async def work(scorer: Any, batch: Batch) -> Batch:
         reward, scores = scorer.score.remote(batch.problems, batch.candidates)
         counts.mean_reward = await reward
-        counts.scored += 1
-        complete = dataclasses.replace(batch, scores=scores)
-        await scored.put(complete)
-        if batch.for_policy:
-            await rollouts.put(complete)
+        return dataclasses.replace(batch, scores=scores)
 
-    await serve(verdicts, scorers, work)
+    async def deliver(batch: Batch) -> None:
+        await scored.put(batch)
+        if batch.for_policy:
+            await rollouts.put(batch)
+
+    await serve(verdicts, scorers, work, deliver)
 
 
 async def mine(

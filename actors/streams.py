@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import ray
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,17 +80,20 @@ class Pool:
         return self.capacity - self._free.qsize()
 
 
-async def serve(source: Stream[T], pool: Pool, work: Callable[[Any, T], Awaitable[None]]) -> None:
-    """Hand every item of `source` to a worker of `pool`, as many at once as the pool serves.
+async def serve(
+    source: Stream[T], pool: Pool, work: Callable[[Any, T], Awaitable[U]], deliver: Callable[[U], Awaitable[None]]
+) -> None:
+    """Hand every item of `source` to a worker of `pool`, as many at once as the pool serves, and `deliver` the results.
 
-    An item is taken only when a worker is free for it, so that a slow pool fills the stream before it.
+    While a result waits for room in the next stream its worker is free for other callers, but no further item is taken.
     """
     async with asyncio.TaskGroup() as tasks:
 
         async def one() -> None:
             async for item in source:
                 async with pool.lease() as worker:
-                    await work(worker, item)
+                    result = await work(worker, item)
+                await deliver(result)
 
         for _ in range(pool.capacity):
             tasks.create_task(one())

@@ -58,6 +58,7 @@ class Checkpoints:
 class Training:
     """The learners of a run with everything that their versions go to."""
 
+    tasks: asyncio.TaskGroup
     crew: Crew
     policy: Versions
     reward: Versions
@@ -91,7 +92,7 @@ class Training:
             for name, (version, weights) in rankers.items():
                 self._add_ranker(name, version, weights)
             if self.reward.newest == self.config.iterations and CONTROL not in rankers:
-                await self._add_control()
+                self.tasks.create_task(self._add_control())
         else:
             await self._evaluate("sft", policy)
             await self.crew.policy_learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
@@ -131,7 +132,7 @@ class Training:
                 await self.admission.new_reward_model(progress.version)
                 await self._rank(reward_model(progress.version), progress.version, weights)
                 if progress.version == self.config.iterations:
-                    await self._add_control()
+                    self.tasks.create_task(self._add_control())
                 await learner.save.remote(self.checkpoints.reward_model, self.checkpoints.reward)
 
     async def _evaluate(self, name: str, weights: ray.ObjectRef) -> None:

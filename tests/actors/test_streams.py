@@ -38,17 +38,20 @@ def test_a_pool_serves_as_many_at_once_as_its_workers_may_and_not_more():
         pool = Pool(["a", "b"], calls_each=2)
         running, most, done = 0, 0, []
 
-        async def work(worker: str, item: int) -> None:
+        async def work(worker: str, item: int) -> int:
             nonlocal running, most
             running += 1
             most = max(most, running)
             await asyncio.sleep(0.002)
             running -= 1
+            return item
+
+        async def deliver(item: int) -> None:
             done.append(item)
 
         for number in range(20):
             await stream.put(number)
-        task = asyncio.create_task(serve(stream, pool, work))
+        task = asyncio.create_task(serve(stream, pool, work, deliver))
         while len(done) < 20:
             await asyncio.sleep(0.002)
         task.cancel()
@@ -59,6 +62,27 @@ def test_a_pool_serves_as_many_at_once_as_its_workers_may_and_not_more():
     assert sorted(done) == list(range(20))
 
 
+def test_a_worker_is_free_for_others_while_its_result_waits_for_room():
+    async def scenario() -> str:
+        source: Stream[int] = Stream("numbers", 4)
+        full: Stream[int] = Stream("full", 1)
+        pool = Pool(["a"])
+
+        async def work(worker: str, item: int) -> int:
+            return item
+
+        for number in range(4):
+            await source.put(number)
+        task = asyncio.create_task(serve(source, pool, work, full.put))
+        await asyncio.sleep(0.01)
+        assert (full.depth, source.depth) == (1, 2)  # one delivered, one waits for room, two were not taken
+        async with pool.lease() as worker:
+            task.cancel()
+            return worker
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 5)) == "a"
+
+
 def test_a_failing_worker_stops_the_stage_with_its_error():
     async def scenario() -> None:
         stream: Stream[int] = Stream("numbers", 2)
@@ -67,7 +91,7 @@ def test_a_failing_worker_stops_the_stage_with_its_error():
         async def work(worker: str, item: int) -> None:
             raise RuntimeError("broken")
 
-        await serve(stream, Pool(["a"]), work)
+        await serve(stream, Pool(["a"]), work, stream.put)
 
     with pytest.raises(ExceptionGroup) as caught:
         asyncio.run(scenario())
