@@ -78,12 +78,16 @@ class RewardLearner:
     def weights(self) -> tuple[int, Packed]:
         return self._version, packing.pack(self._model.state_dict())
 
-    def control(self, settings: SFTSettings) -> Packed:
-        """The positives-only control, as a ranker: the base tuned on the passing programs of all pairs so far."""
+    @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
+    def control(self, settings: SFTSettings) -> tuple[int, Packed]:
+        """The positives-only control, as a ranker: the base tuned on the passing programs of all pairs so far.
+
+        Returns the number of programs, and the weights.
+        """
         with self._recorder.span("train control", len(self._passing)):
             model, tokenizer = reward_model.create("likelihood", self._model_dir, self._device)
             sft.train(model.trunk, tokenizer, list(self._passing), settings, self._seed)
-            return packing.pack(model.state_dict())
+            return len(self._passing), packing.pack(model.state_dict())
 
     def save(self, model_folder: Path, checkpoint: Path) -> None:
         """A model folder that others can load, and the state that this actor continues from."""

@@ -140,7 +140,8 @@ class Training:
         await asyncio.to_thread(self.checkpoints.keep, f"policy-{name}", self.policy.newest, weights)
 
     async def _add_control(self) -> None:
-        control = self.crew.reward_learner.control.remote(self.config.evaluation.control)
+        examples, control = self.crew.reward_learner.control.remote(self.config.evaluation.control)
+        await examples  # a scorer that is given weights which are still to come would wait for them, and others for it
         await self._rank(CONTROL, self.reward.newest, control)
 
     async def _rank(self, name: str, version: int, weights: ray.ObjectRef) -> None:
