@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,16 @@ def connect(config: Config) -> str:
         "namespace": "rewardranker", "log_to_driver": False, "logging_level": "ERROR",
         "runtime_env": {"env_vars": environment},
     }  # fmt: skip
+    address = config.cluster.address
+    if address not in ("auto", "local"):
+        _answers(address)
     try:
-        if config.cluster.address == "local":
+        if address == "local":
             raise ConnectionError
-        context = ray.init(address=config.cluster.address, **options)
-    except ConnectionError as error:
-        if config.cluster.address not in ("auto", "local"):
-            raise ConfigError(f"cluster.address = {config.cluster.address!r}: no Ray answers ({error})") from error
+        context = ray.init(address=address, **options)
+    except ConnectionError:
+        if address not in ("auto", "local"):
+            raise
         os.environ.setdefault("RAY_worker_niceness", "0")  # the default, 15, lets anything else starve a run
         context = ray.init(
             address="local",
@@ -56,8 +60,19 @@ def connect(config: Config) -> str:
     missing = [role for role in ROLES if role not in ray.cluster_resources()]
     if missing:
         ray.shutdown()
-        raise ConfigError(f"cluster.address = {config.cluster.address!r}: no node offers the resources {missing}")
+        raise ConfigError(f"cluster.address = {address!r}: no node offers the resources {missing}")
     return context.dashboard_url or ""
+
+
+def _answers(address: str) -> None:
+    """Ray itself tries for minutes. Raises `ConfigError`."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cluster.address = {address!r}: no Ray answers ({error}); allowed are auto, local and host:port"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)
