@@ -7,6 +7,7 @@ import math
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from roles.optimisation import NonFiniteLoss
 from roles.records import Score, Verdict
 
 
@@ -54,8 +55,10 @@ class RewardShaper:
         self._moments: dict[int, _Moments] = {}
 
     def rewards(self, verdicts: list[Verdict], scores: list[Score]) -> list[float]:
-        """One reward for each program; `verdicts` and `scores` are in the same order."""
+        """One reward for each program; `verdicts` and `scores` are in the same order. Raises `NonFiniteLoss`."""
         for score in scores:
+            if not math.isfinite(score.reward):
+                raise NonFiniteLoss(f"reward model v{score.reward_version} gave {score.reward}", scores)
             self._moments.setdefault(score.reward_version, _Moments()).add(score.reward)
         return [self._reward(verdict, score) for verdict, score in zip(verdicts, scores, strict=True)]
 
