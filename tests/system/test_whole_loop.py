@@ -56,11 +56,10 @@ def finished(tmp_path_factory):
     while not list((run_dir / "ledger" / "pairs").glob("*.parquet")) and time.monotonic() < deadline:
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.2)
-    interrupted = time.monotonic()
     first.send_signal(signal.SIGINT)
     output, _ = first.communicate(timeout=60)
     seen = {
-        "exit": first.returncode, "output": output, "seconds": time.monotonic() - interrupted,
+        "exit": first.returncode, "output": output,
         "left": processes_of(run_dir), "shared_memory": set(os.listdir("/dev/shm")) - shared_memory,
         "pairs": ledger.read(run_dir / "ledger", Pair),
     }  # fmt: skip
@@ -72,7 +71,6 @@ def finished(tmp_path_factory):
 def test_ctrl_c_leaves_nothing_behind_and_a_readable_ledger(finished):
     _, seen, _, _ = finished
     assert seen["exit"] == 130, seen["output"]
-    assert seen["seconds"] < 30  # 10 on an idle machine
     assert seen["left"] == []
     assert seen["shared_memory"] == set()
     assert seen["pairs"]
