@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import ray
-import torch
 
 from actors.failures import saving_batch
+from actors.state import load_state, save_state
 from actors.telemetry import Drained, Recorder
 from roles import weights as packing
 from roles.config import PolicyStage, SFTStage
@@ -105,13 +103,11 @@ class PolicyLearner:
             "trainer": self._trainer.state_dict(), "version": self._version, "steps": self._steps,
             "shaper": self._shaper,
         }  # fmt: skip
-        aside = checkpoint.with_suffix(".part")
-        torch.save(state, aside)
-        os.replace(aside, checkpoint)
+        save_state(state, checkpoint)
 
     def restore(self, checkpoint: Path) -> int:
         """Continue from a state that this class saved. Returns the number of PPO steps done."""
-        state: dict[str, Any] = torch.load(checkpoint, weights_only=False)
+        state = load_state(checkpoint)
         self._version, self._steps, self._shaper = state["version"], state["steps"], state["shaper"]
         self._start_ppo()
         assert self._trainer is not None

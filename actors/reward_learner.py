@@ -7,16 +7,14 @@ scored were trained on, each in the step after it was mined, beside a rehearsal 
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import ray
-import torch
 
 from actors.failures import saving_batch
+from actors.state import load_state, save_state
 from actors.telemetry import Drained, Recorder
 from roles import weights as packing
 from roles.config import RewardStage
@@ -96,13 +94,11 @@ class RewardLearner:
             "trainer": self._trainer.state_dict(), "version": self._version, "new": self._new, "fresh": self._fresh,
             "seen": self._seen, "passing": self._passing, "rng": self._rng.getstate(),
         }  # fmt: skip
-        aside = checkpoint.with_suffix(".part")
-        torch.save(state, aside)
-        os.replace(aside, checkpoint)
+        save_state(state, checkpoint)
 
     def restore(self, checkpoint: Path) -> int:
         """Continue from a state that this class saved. Returns the version."""
-        state: dict[str, Any] = torch.load(checkpoint, weights_only=False)
+        state = load_state(checkpoint)
         self._trainer.load_state_dict(state["trainer"])
         self._version, self._new = state["version"], state["new"]
         self._fresh, self._seen, self._passing = state["fresh"], state["seen"], state["passing"]

@@ -7,7 +7,7 @@ the only way between the two, so a schema that drifts from its dataclass fails a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 import pyarrow as pa
@@ -168,8 +168,3 @@ def _from_row(kind: type[R], row: dict[str, Any]) -> R:
     if kind is Problem:
         values["tests"] = tuple(Test(**test) for test in values["tests"])
     return kind(**values)
-
-
-def concatenate(batches: Iterable[pa.RecordBatch]) -> pa.Table:
-    """All batches as one table; they must share a schema."""
-    return pa.Table.from_batches(list(batches))

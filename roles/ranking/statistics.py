@@ -18,10 +18,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
