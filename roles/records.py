@@ -15,6 +15,7 @@ import pyarrow as pa
 Status = Literal[
     "passed", "failed", "compile_error", "runtime_error", "timeout", "memory", "output", "sandbox_fault"
 ]
+TestKind = Literal["call", "script", "stdio", "program"]
 PairKind = Literal["random", "hard"]
 
 
@@ -24,17 +25,20 @@ class RecordError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Test:
-    """One test of a problem. `call` enters the jail, `check` never does.
+    """One test of a problem. `call` enters the program's jail, `check` never does.
 
-    `call` is an expression that is evaluated after the program; `check` is an expression over `result`, the value that
-    came back. With an empty `call`, `check` is a test script that defines `check(candidate)`; it runs in a process of
-    its own and reaches the program only through calls.
+    `call`: `call` is an expression in the problem's language, evaluated after the program, and `check` a Python
+    expression over `result`, the value that came back. `stdio`: `call` is standard input and `result` the text of
+    standard output. `script`: `check` is a Python script that defines `check(candidate)`; it runs in a process of its
+    own and reaches the program only through calls. `program`: `call` is test code that runs behind the program in one
+    process and passes by exit status 0, which a program can fake: weak evidence, good for evaluation only.
     """
 
     __test__: ClassVar[bool] = False  # it is no test of ours, whatever pytest thinks of its name
 
     call: str
     check: str
+    kind: TestKind = "call"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +55,11 @@ class Problem:
     tests_source: str = "given"  # given | synthesised
     setup: str = ""  # code that runs in the jail after the program and before the calls
     references: tuple[str, ...] = ()  # complete programs known to be right
+
+    @property
+    def weak(self) -> bool:
+        """Whether a program could forge its verdict: then it is no training reward."""
+        return any(test.kind == "program" for test in self.tests)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +94,7 @@ class Verdict:
     peak_memory_bytes: int = 0
     stderr: str = ""
     isolation_tier: int = 0
+    weak: bool = False  # some of its tests were test programs, whose exit status a program can fake
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +120,7 @@ class Pair:
 
 
 _strings = pa.list_(pa.string())
-_test = pa.struct([pa.field("call", pa.string(), False), pa.field("check", pa.string(), False)])
+_test = pa.struct([pa.field(name, pa.string(), False) for name in ("call", "check", "kind")])
 
 
 def _schema(**fields: pa.DataType) -> pa.Schema:
@@ -131,6 +141,7 @@ SCHEMAS: dict[type, pa.Schema] = {
     Verdict: _schema(
         candidate_id=pa.string(), status=pa.string(), pass_rate=pa.float64(), tests=_strings, wall_ms=pa.float64(),
         cpu_ms=pa.float64(), peak_memory_bytes=pa.int64(), stderr=pa.string(), isolation_tier=pa.int8(),
+        weak=pa.bool_(),
     ),
     Score: _schema(candidate_id=pa.string(), reward=pa.float64(), reward_version=pa.int32()),
     Pair: _schema(

@@ -14,6 +14,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from roles.sandbox.equality import close, same
+
 
 class CheckError(ValueError):
     """The check uses something that checks may not use; the message names it."""
@@ -23,7 +25,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         abs, all, any, bool, bytes, complex, dict, divmod, float, frozenset, int, isinstance, len, list, max, min, ord,
-        round, set, sorted, str, sum, tuple,
+        round, set, sorted, str, sum, tuple, same, close,
     )
 }  # fmt: skip
 _TYPES = {name: value for name, value in _FUNCTIONS.items() if isinstance(value, type)}

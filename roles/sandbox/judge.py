@@ -145,11 +145,11 @@ class Judge:
             outcomes.append(worker.run(text, problem.setup, calls))
             return outcomes[-1]
 
-        plain = [test for test in problem.tests if test.call]
+        plain = [test for test in problem.tests if test.kind == "call"]
         answered: Iterator[Status] = iter(())
         if plain:
             answered = iter(classify.statuses(execute([test.call for test in plain]), plain, self.limits))
-        statuses = [next(answered) if test.call else self._scripted(worker, problem, test, execute)
+        statuses = [next(answered) if test.kind == "call" else self._scripted(worker, problem, test, execute)
                     for test in problem.tests]  # fmt: skip
         return self._verdict(statuses, outcomes, outcomes[0].stderr)
 

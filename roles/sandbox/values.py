@@ -15,6 +15,7 @@ MAX_NODES = 200_000
 MAX_DEPTH = 100
 _BIG = 1000  # hashed containers above this size are checked for engineered hash collisions
 _MAX_SAME_HASH = 64
+_MAX_DECIMAL = 4000
 
 
 class TooLarge(Exception):
@@ -115,8 +116,14 @@ def _decode(form: Any, depth: int) -> Any:
         return dict(pairs)
     if tag == "i":
         return int(rest[0], 16)
+    if tag == "j":
+        return _decimal(rest[0])
     if tag == "f":
         return float.fromhex(rest[0])
+    if tag == "e":
+        return float(rest[0])
+    if tag == "y":
+        return bytes.fromhex(rest[0]).decode("utf-8", "surrogateescape")
     if tag == "c":
         return complex(float.fromhex(rest[0]), float.fromhex(rest[1]))
     if tag == "b":
@@ -126,6 +133,12 @@ def _decode(form: Any, depth: int) -> Any:
     if tag == "o":
         return Opaque(str(rest[0]))
     raise BadValue("unknown tag")
+
+
+def _decimal(digits: str) -> int:
+    if len(digits) > _MAX_DECIMAL:  # reading them takes quadratic time
+        raise BadValue("too many decimal digits")
+    return int(digits)
 
 
 def _unlike(keys: list[Any]) -> list[Any]:

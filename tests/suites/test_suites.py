@@ -147,7 +147,7 @@ def test_a_script_may_catch_what_the_program_raises() -> None:
         "def check(candidate):\n    try:\n        candidate(0)\n"
         "    except ZeroDivisionError:\n        return\n    assert False\n"
     )
-    problem = Problem("1", "own", "test", "python", "", "f", (Test("", script),))
+    problem = Problem("1", "own", "test", "python", "", "f", (Test("", script, "script"),))
     assert statuses([problem], ["def f(x):\n    return 1 / x"]) == [("passed",)]
     assert statuses([problem], ["def f(x):\n    return x"]) == [("failed",)]
 
@@ -181,12 +181,12 @@ OWN = {"id": "a", "prompt": "", "entry_point": "f", "tests": [{"call": "f()", "c
         ({"language": "cobol"}, r"line 2, field 'language': 'cobol' is not known; allowed: python"),
         ({"tests": []}, r"line 2, field 'tests': is empty"),
         ({"tests": ["f()"]}, r"line 2, field 'tests': each test must be"),
-        ({"tests": [{"call": "f(", "check": "result"}]}, r"line 2, field 'tests': the test 'f\('"),
+        ({"tests": [{"call": "f(", "check": "result"}]}, r"line 2, field 'tests': problem '.*', test 1, line 1"),
         (
             {"tests": [{"call": "f()", "check": "result.x"}]},
             r"line 2, field 'tests'.*attribute 'result.x' is not allowed",
         ),
-        ({"tests": [{"call": "", "check": "def check("}]}, r"line 2, field 'tests': the test 'script'"),
+        ({"tests": [{"call": "", "check": "def check("}]}, r"line 2, field 'tests': problem '.*', test 1, line 1"),
         ({"tests": [{"call": "", "check": "x = 1"}]}, r"line 2, field 'tests'.*check\(candidate\)"),
         ({"entry_point": "a b"}, r"line 2, field 'entry_point': 'a b' is not a name"),
         ({"test": 1}, r"line 2, field 'test': is not known; allowed: id, suite"),

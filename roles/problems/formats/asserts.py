@@ -45,7 +45,7 @@ def script(statements: list[ast.stmt]) -> Test:
     modules = sorted(name for name in names if name in sys.stdlib_module_names)
     body = "\n".join(f"    {line}" for statement in statements for line in ast.unparse(statement).splitlines())
     imports = "".join(f"import {name}\n" for name in modules)
-    return Test("", f"{imports}def check(candidate):\n{body}\n")
+    return Test("", f"{imports}def check(candidate):\n{body}\n", "script")
 
 
 def _is_call(node: ast.AST, remote: frozenset[str]) -> bool:

@@ -46,7 +46,7 @@ def _tests(row: Row, source: str, entry_point: str) -> tuple[Test, ...]:
             continue
         test = asserts.from_assert(statement, remote, entry_point, frozenset())
         if test is None:
-            return (Test("", source),)
+            return (Test("", source, "script"),)
         tests.append(test)
     if not tests:
         raise row.error("test", "check(candidate) has no assert")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ast
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from roles import languages
 from roles.problems.files import Row, SuiteError, read_rows
-from roles.records import Problem, RecordError, Test, from_batch
-from roles.sandbox.check import CheckError, compile_check
+from roles.records import Problem, RecordError, Test, TestKind, from_batch
+from roles.sandbox.check import compile_check
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Problem))
 _SOURCES = ("given", "synthesised")
@@ -62,9 +62,12 @@ def _problem(row: Row) -> Problem:
 
 def _test(row: Row, value: Any) -> Test:
     match value:
-        case {"call": str(call), "check": str(check), **rest} if not rest:
-            return Test(call, check)
-    raise row.error("tests", 'each test must be {"call": string, "check": string}')
+        case {"call": str(call), "check": str(check), **rest} if rest.keys() <= {"kind"}:
+            kind = rest.get("kind", "call" if call else "script")
+            if kind not in get_args(TestKind):
+                raise row.error("tests", f"the kind {kind!r} is not known; allowed: {', '.join(get_args(TestKind))}")
+            return Test(call, check, kind)
+    raise row.error("tests", 'each test must be {"call": string, "check": string, "kind": string or absent}')
 
 
 def _is_check(statement: ast.stmt) -> bool:
@@ -82,12 +85,29 @@ def _examine(row: Row, problem: Problem) -> None:
         raise row.error("entry_point", f"{problem.entry_point!r} is not a name")
     if not problem.tests:
         raise row.error("tests", "is empty")
-    for test in problem.tests:
+    for number, test in enumerate(problem.tests, 1):
         try:
-            if test.call:
-                ast.parse(test.call, mode="eval")
-                compile_check(test.check)
-            elif not any(_is_check(statement) for statement in ast.parse(test.check).body):
-                raise CheckError("does not define check(candidate)")
-        except (SyntaxError, ValueError, RecursionError, CheckError) as error:
-            raise row.error("tests", f"the test {test.call or 'script'!r}: {error}") from error
+            _examine_test(problem.language, test)
+        except SyntaxError as error:
+            line = f", line {error.lineno}" if error.lineno else ""
+            raise row.error("tests", f"problem {problem.id!r}, test {number}{line}: {error.msg}") from error
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise row.error("tests", f"problem {problem.id!r}, test {number}: {error}") from error
+
+
+def _examine_test(language: str, test: Test) -> None:
+    if test.kind == "script":
+        if language != "python":
+            raise ValueError("scripts that define check(candidate) are for Python only")
+        if not any(_is_check(statement) for statement in ast.parse(test.check).body):
+            raise ValueError("does not define check(candidate)")
+        return
+    if test.kind != "stdio" and not test.call.strip():
+        raise ValueError("the call is empty")
+    if test.kind == "program":
+        if test.check:
+            raise ValueError("a test program has no check: its exit status is all there is")
+        return
+    if test.kind == "call" and language == "python":
+        ast.parse(test.call, mode="eval")
+    compile_check(test.check)
