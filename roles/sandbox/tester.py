@@ -7,7 +7,7 @@ Values cross by copy, so a test that looks at what the program did to its argume
 
 from __future__ import annotations
 
-import json
+import math
 from typing import Any
 
 from roles.problems.files import SuiteError
@@ -16,6 +16,7 @@ from roles.sandbox.values import Opaque
 
 CALL = "_tester_outcome()"
 MAX_CALLS = 1000
+_LONG = 10**1000  # written in hexadecimal: Python refuses to read thousands of decimal digits
 
 _HARNESS = """
 import builtins as _tester_builtins, random as _tester_random
@@ -91,17 +92,20 @@ def wanted(outcome: Outcome, entry_point: str) -> tuple[str, str]:
 
 
 def literal(value: Any) -> str:
-    """Python source for a plain value. Raises `TypeError` for an object that is not plain data."""
+    """Python source in ASCII for a plain value, good in a call and in a check alike.
+
+    Raises `TypeError` for an object that is not plain data.
+    """
     match value:
         case Opaque():
             raise TypeError(f"a {value.kind} object")
         case float():
-            return f"float.fromhex({value.hex()!r})"
+            return repr(value) if math.isfinite(value) else f"float('{value}')"
         case complex():
             return f"complex({literal(value.real)}, {literal(value.imag)})"
         case str():
-            return json.dumps(value)
-        case int() if not isinstance(value, bool):
+            return ascii(value)
+        case int() if abs(value) >= _LONG:
             return hex(value)
         case list():
             return f"[{', '.join(map(literal, value))}]"

@@ -108,11 +108,11 @@ def _decode(form: Any, depth: int) -> Any:
     if tag == "t":
         return tuple(_decode(item, depth + 1) for item in rest)
     if tag in ("s", "z"):
-        items = _unlike([_decode(item, depth + 1) for item in rest])
+        items = unlike([_decode(item, depth + 1) for item in rest])
         return set(items) if tag == "s" else frozenset(items)
     if tag == "d":
         pairs = [(_decode(key, depth + 1), _decode(item, depth + 1)) for key, item in rest]
-        _unlike([key for key, _ in pairs])
+        unlike([key for key, _ in pairs])
         return dict(pairs)
     if tag == "i":
         return int(rest[0], 16)
@@ -141,7 +141,7 @@ def _decimal(digits: str) -> int:
     return int(digits)
 
 
-def _unlike(keys: list[Any]) -> list[Any]:
+def unlike(keys: list[Any]) -> list[Any]:
     """Refuses thousands of keys with one hash: building their table would take quadratic time outside the jail."""
     if len(keys) > _BIG:
         seen: dict[int, int] = {}
