@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from roles.problems.files import SuiteError
-from roles.problems.formats import humaneval, mbpp, native
+from roles.problems.formats import humaneval, mbpp, mbxp, multipl_e, native
 from roles.records import Problem
 
-_FORMATS: dict[str, Callable[[Path], list[Problem]]] = {"mbpp": mbpp.load, "humaneval": humaneval.load}
+_FORMATS: dict[str, Callable[[Path], list[Problem]]] = {
+    "mbpp": mbpp.load, "humaneval": humaneval.load, "mbxp": mbxp.load, "multipl_e": multipl_e.load,
+}  # fmt: skip
 
 
 def load(spec: str, split: str | None = None) -> list[Problem]:

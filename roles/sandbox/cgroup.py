@@ -22,9 +22,10 @@ class MemoryGroup:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._limit = 1 << 62  # none
 
     @staticmethod
-    def create(limit_bytes: int) -> MemoryGroup | None:
+    def create() -> MemoryGroup | None:
         """A new group, or None where none can be made."""
         if not (_HIERARCHY / "memory.limit_in_bytes").exists() or os.geteuid() != 0:
             return None
@@ -32,14 +33,24 @@ class MemoryGroup:
         path = _HIERARCHY / f"{_PREFIX}-{os.getpid()}-{next(_numbers)}"
         try:
             path.mkdir()
-            (path / "memory.limit_in_bytes").write_text(str(limit_bytes))
-            swap = path / "memory.memsw.limit_in_bytes"
-            if swap.exists():
-                swap.write_text(str(limit_bytes))
+            group = MemoryGroup(path)
+            group.limit(1 << 40)  # a group that cannot be limited is none
         except OSError:
             _remove(path)
             return None
-        return MemoryGroup(path)
+        return group
+
+    def limit(self, limit_bytes: int) -> None:
+        """Bounds the group from now on. Raises `OSError` when the processes in it hold more than that."""
+        if limit_bytes == self._limit:
+            return
+        files = [self.path / "memory.limit_in_bytes", self.path / "memory.memsw.limit_in_bytes"]
+        if limit_bytes > self._limit:
+            files.reverse()  # the second may never be below the first
+        for file in files:
+            if file.exists():
+                file.write_text(str(limit_bytes))
+        self._limit = limit_bytes
 
     def wrap(self, command: list[str]) -> list[str]:
         script = 'echo $$ > "$0/cgroup.procs" && exec "$@"'

@@ -11,6 +11,7 @@ import os
 import re
 from typing import Any
 
+from roles.sandbox import jobs
 from roles.sandbox.limits import MIB, Limits
 from roles.sandbox.outcome import Outcome, Returned
 from roles.sandbox.worker import Worker
@@ -87,7 +88,7 @@ def _facts(worker: Worker) -> dict[str, Any]:
     calls += [f"status({name!r})" for name in ("CapEff", "CapBnd", "NoNewPrivs", "Seccomp")]
     calls += ["writes('/usr/lib/x')", "writes('/tmp/x')", "opens_network()", "unshares()"]
     calls += [f"allocates({_too_much(worker.limits)})"]
-    outcome: Outcome = worker.run(_PROBE, "", calls)
+    outcome: Outcome = jobs.answer(worker, _PROBE, "", calls)
     return {
         call: reply.value for call, reply in zip(calls, outcome.replies, strict=False) if isinstance(reply, Returned)
     }

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from roles import languages
-from roles.languages import MissingRuntime
+from roles.languages import Executed, Language, MissingRuntime
 from roles.sandbox import seccomp
 from roles.sandbox.errors import SandboxUnavailable
 from roles.sandbox.limits import MIB, Limits
@@ -19,7 +19,7 @@ _OUTSIDE_USER = 61000
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _HERE = Path(__file__).parent
-_MODULES = ("values", "server")  # shipped into the jail as text, in the order of their imports
+_MODULES = ("values", "inside", "server")  # shipped into the jail as text, in the order of their imports
 
 
 def find_nsjail() -> str:
@@ -50,23 +50,29 @@ def foreign_user() -> bool:
     return False
 
 
-def command(limits: Limits, control: int, log: int) -> list[str]:
+def command(limits: Limits, language: Language, control: int, log: int) -> list[str]:
     """Arguments that start the warm server; it reads its code from standard input. Raises `SandboxUnavailable`."""
     foreign = foreign_user()
     try:
         runtime = languages.get("python").runtime(foreign)
+        mounts = dict.fromkeys((*runtime.mounts, *language.runtime(foreign).mounts))
     except MissingRuntime as error:
         raise SandboxUnavailable(str(error)) from error
     user = f"{_INSIDE_USER}:{_OUTSIDE_USER}:1" if foreign else str(_INSIDE_USER)
     arguments = [find_nsjail(), "-Mo", "-q", "--log_fd", str(log), "--pass_fd", str(control)]
     arguments += ["--user", user, "--group", user, "--hostname", "jail", "--cwd", "/tmp", "--time_limit", "0"]
     arguments += ["--cap", "CAP_SYS_ADMIN", "--cap", "CAP_SETPCAP", "--iface_no_lo", "--nice_level", "0"]
+    most, processes = [limits], limits.processes
+    if isinstance(language, Executed):
+        most.append(language.compile_limits)
+        processes = max(processes + language.processes, language.compile_limits.processes)
     for name, value in {
-        "as": "hard", "cpu": "hard", "core": "0", "stack": "64", "nofile": str(max(256, limits.open_files)),
-        "nproc": str(limits.processes + 8), "fsize": str(max(1, -(-limits.file_bytes // MIB))),
+        "as": "hard", "cpu": "hard", "core": "0", "stack": "64", "nproc": str(processes + 8),
+        "nofile": str(max(256, *(each.open_files for each in most))),
+        "fsize": str(max(-(-each.file_bytes // MIB) for each in most)),
     }.items():  # fmt: skip
         arguments += [f"--rlimit_{name}", value]
-    wanted = [*_SYSTEM_LIBRARIES, *_DEVICES, "/etc/ld.so.cache", "/etc/localtime", *runtime.mounts]
+    wanted = [*_SYSTEM_LIBRARIES, *_DEVICES, "/etc/ld.so.cache", "/etc/localtime", *mounts]
     for path in dict.fromkeys(path for path in wanted if os.path.exists(path)):
         arguments += ["-R", path]
     arguments += ["-s", "/proc/self/fd:/dev/fd", "-m", "none:/tmp:tmpfs:size=65536,mode=1777"]

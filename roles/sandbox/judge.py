@@ -1,7 +1,7 @@
 """The judge: programs in, verdicts out, over a few warm jails.
 
-Only calls enter a jail; the checks, and with them every expected value, are evaluated here on what came back. A jail
-that breaks is replaced and its program judged again; it never turns into a verdict.
+A jail that breaks is replaced and its program judged again; it never turns into a verdict. What was judged once is
+not judged again, and a program that met the wall limit is run again alone before that counts.
 """
 
 from __future__ import annotations
@@ -14,16 +14,23 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from roles.records import Candidate, Problem, Status, Test, Verdict
-from roles.sandbox import classify, isolation, tester
+from roles import languages
+from roles.languages import Build, Language
+from roles.records import Candidate, Problem, Verdict
+from roles.sandbox import isolation, jobs, tester
+from roles.sandbox.cache import Cache, key
 from roles.sandbox.errors import SandboxFault, SandboxUnavailable
-from roles.sandbox.limits import Limits
-from roles.sandbox.outcome import Outcome, Raised, Reply
+from roles.sandbox.jobs import Compiled
+from roles.sandbox.limits import MIB, Limits
+from roles.sandbox.quiet import Quiet
+from roles.sandbox.trial import Trial
 from roles.sandbox.worker import Worker
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 _JOBS_PER_JAIL = 1000
+_VERDICTS = 1 << 16
+_BINARY_BYTES = 256 * MIB
 T = TypeVar("T")
 
 
@@ -38,15 +45,19 @@ class Judge:
         self.limits = limits or Limits()
         self.workers = workers
         self.faults = 0
+        self.retried = 0  # programs that met the wall limit and were run again alone
+        self._quiet = Quiet()
+        self._verdicts: Cache[Verdict] = Cache(_VERDICTS)
+        self._binaries: Cache[Compiled] = Cache(_BINARY_BYTES, lambda compiled: compiled.bytes + 1000)
         self._lock = threading.Lock()
         self._closed = False
         self._all: set[Worker] = set()
-        self._idle: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[dict[str, Worker]] = queue.SimpleQueue()
         for _ in range(workers):
-            self._idle.put(None)  # a place; its jail starts with its first program
+            self._idle.put({})  # a place; its jails start with the first program of their language
         self._threads = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="judge")
         try:
-            self.isolation = self._with_worker(isolation.probe)
+            self.isolation = self._with_worker(languages.get("python"), isolation.probe)
             if self.isolation.tier < minimum_tier:
                 raise SandboxUnavailable(
                     f"isolation: tier {self.isolation.tier} of the demanded {minimum_tier} was obtained: "
@@ -91,30 +102,30 @@ class Judge:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _with_worker(self, action: Callable[[Worker], T]) -> T:
-        """Runs `action` on a jail, on a fresh one after each fault."""
-        worker = self._idle.get()
+    def _with_worker(self, language: Language, action: Callable[[Worker], T]) -> T:
+        """Runs `action` on a jail for `language`, on a fresh one after each fault."""
+        place = self._idle.get()
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
+                    worker = place.get(language.name)
                     if worker is None or worker.broken or worker.jobs >= _JOBS_PER_JAIL:
-                        worker = self._replace(worker)
+                        self._discard(place.pop(language.name, None))
+                        worker = place[language.name] = self._start(language)
                     return action(worker)
                 except SandboxFault as fault:
                     with self._lock:
                         self.faults += 1
-                    self._discard(worker)
-                    worker = None
+                    self._discard(place.pop(language.name, None))
                     if attempt == _ATTEMPTS or self._closed:
                         raise
                     _log.warning("sandbox fault, trying again on a new jail: %s", fault)
             raise AssertionError("unreachable")
         finally:
-            self._idle.put(worker)
+            self._idle.put(place)
 
-    def _replace(self, old: Worker | None) -> Worker:
-        self._discard(old)
-        worker = Worker(self.limits)
+    def _start(self, language: Language) -> Worker:
+        worker = Worker(self.limits, language)
         with self._lock:
             self._all.add(worker)
         if self._closed:
@@ -135,54 +146,35 @@ class Judge:
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > self.limits.source_bytes:
             why = f"the program has {size} bytes, the limit is {self.limits.source_bytes}"
-            return self._verdict(["compile_error"] * len(problem.tests), [], why)
-        return self._with_worker(lambda worker: self._run(worker, problem, text))
+            tests = ("compile_error",) * len(problem.tests)
+            return Verdict("", "compile_error", 0.0, tests, stderr=why, isolation_tier=self.isolation.tier)
+        name = key(problem.language, problem.setup, problem.entry_point, problem.tests, text)
+        verdict = self._verdicts.get(name)
+        if verdict is None:
+            with self._quiet.busy():
+                verdict, hurried = self._try(problem, text)
+            if hurried:  # the machine may have been busy with something else: only what it does alone counts
+                self.retried += 1
+                with self._quiet.alone():
+                    verdict, _ = self._try(problem, text)
+            self._verdicts.put(name, verdict)
+        return verdict
 
-    def _run(self, worker: Worker, problem: Problem, text: str) -> Verdict:
-        outcomes: list[Outcome] = []
+    def _try(self, problem: Problem, text: str) -> tuple[Verdict, bool]:
+        def act(worker: Worker) -> tuple[Verdict, bool]:
+            trial = Trial(worker, problem, text, self._compile)
+            return trial.run(self.isolation.tier), trial.hurried
 
-        def execute(calls: list[str]) -> Outcome:
-            outcomes.append(worker.run(text, problem.setup, calls))
-            return outcomes[-1]
+        return self._with_worker(languages.get(problem.language), act)
 
-        plain = [test for test in problem.tests if test.kind == "call"]
-        answered: Iterator[Status] = iter(())
-        if plain:
-            answered = iter(classify.statuses(execute([test.call for test in plain]), plain, self.limits))
-        statuses = [next(answered) if test.kind == "call" else self._scripted(worker, problem, test, execute)
-                    for test in problem.tests]  # fmt: skip
-        return self._verdict(statuses, outcomes, outcomes[0].stderr)
-
-    def _scripted(
-        self, worker: Worker, problem: Problem, test: Test, execute: Callable[[list[str]], Outcome]
-    ) -> Status:
-        results: list[Reply] = []
-        while len(results) < tester.MAX_CALLS:
-            outcome = worker.run(tester.program(test.check, problem.entry_point, results), "", [tester.CALL])
-            try:
-                kind, call = tester.wanted(outcome, problem.entry_point)
-            except tester.BadTest as error:
-                raise tester.BadTest(f"problem {problem.id}: {error}") from error
-            if kind == "passed":
-                return "passed"
-            if kind != "call":
-                last = results[-1] if results else None
-                return classify.of_exception(last) if kind == "raised" and isinstance(last, Raised) else "failed"
-            reply = execute([call])
-            if not reply.replies or reply.ended in ("output", "reply"):
-                return classify.of_silence(reply, self.limits)
-            results.append(reply.replies[0])
-        return "timeout"
-
-    def _verdict(self, statuses: list[Status], outcomes: list[Outcome], stderr: str) -> Verdict:
-        return Verdict(
-            candidate_id="",
-            status=classify.overall(statuses),
-            pass_rate=statuses.count("passed") / len(statuses),
-            tests=tuple(statuses),
-            wall_ms=1000 * sum(outcome.wall_seconds for outcome in outcomes),
-            cpu_ms=1000 * sum(outcome.cpu_seconds for outcome in outcomes),
-            peak_memory_bytes=max((outcome.peak_memory_bytes for outcome in outcomes), default=0),
-            stderr=stderr,
-            isolation_tier=self.isolation.tier,
-        )
+    def _compile(self, worker: Worker, build: Build) -> Compiled:
+        if not build.compile:
+            return jobs.compile_build(worker, build)
+        files = sorted(build.files.items())
+        name = key(worker.language.name, files, build.compile, sorted(build.environment.items()))
+        compiled = self._binaries.get(name)
+        if compiled is None:
+            compiled = jobs.compile_build(worker, build)
+            if compiled.ran is None or compiled.ran.ended != "wall":
+                self._binaries.put(name, compiled)
+        return compiled

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import signal
-import struct
 from typing import Any, Literal
 
 from roles.sandbox.limits import Limits
@@ -45,17 +44,25 @@ Reply = Returned | Raised | Oversized | Undefined
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """`replies` are those of the first calls, in order; a program that ended early has fewer than calls."""
+class Said:
+    """What a program said of itself. `replies` are those of the first calls, in order."""
 
     compiled: bool
+    loaded: bool
     refused: Raised | None  # what compiling or loading raised
     replies: tuple[Reply, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome(Said):
+    """And how it ended; a program that ended early has fewer replies than it was asked calls."""
+
     ended: Ended
     status: int  # exit status or signal number
     cpu_seconds: float
     wall_seconds: float
     peak_memory_bytes: int
+    output: bytes
     stderr: str
 
 
@@ -72,30 +79,25 @@ def how_it_ended(status: int, exceeded: Ended | None) -> tuple[Ended, int]:
     return "exit", os.WEXITSTATUS(status)
 
 
-def parse_replies(data: bytes, nonce: bytes, calls: int) -> tuple[bool, Raised | None, tuple[Reply, ...]]:
-    """Whether the program compiled, what refused to load, and the replies up to the first frame out of order."""
-    compiled, refused = False, None
-    replies: list[Reply] = []
-    position, expected = 0, -2
-    while expected < calls:
-        body = position + len(nonce) + 4
-        if data[position : position + len(nonce)] != nonce or len(data) < body:
+def parse_replies(data: bytes, nonce: str, first: int, calls: int) -> Said:
+    """What the lines of `data` say, up to the first that is out of order. `first` is the index of the first step: -2
+    (the program compiled) or -1 (it loaded)."""
+    said: list[Reply] = []
+    refused = None
+    expected = first
+    for line in data.split(b"\n"):
+        mark, _, body = line.partition(b" ")
+        if expected >= calls or mark != nonce.encode("ascii"):
             break
-        (size,) = struct.unpack_from("<I", data, position + len(nonce))
-        if len(data) < body + size:
-            break
-        reply = _reply(data[body : body + size], expected)
+        reply = _reply(body, expected)
         if reply is None:
             break
-        if expected >= 0:
-            replies.append(reply)
-        elif isinstance(reply, Raised):
+        if expected < 0 and isinstance(reply, Raised):
             refused = reply
             break
-        else:
-            compiled = True
-        position, expected = body + size, expected + 1
-    return compiled, refused, tuple(replies)
+        said.append(reply)
+        expected += 1
+    return Said(expected > -2, expected > -1, refused, tuple(said[-first:]))
 
 
 def _reply(body: bytes, expected: int) -> Reply | None:

@@ -16,7 +16,7 @@ _KILL, _ERRNO, _ALLOW = 0x80000000, 0x50000, 0x7FFF0000
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 _X32_BIT = 1 << 30
 _NEW_NAMESPACES = 0x7E020000
-_SOCKET, _CLONE, _PRLIMIT, _AF_UNIX = 41, 56, 302, 1
+_SOCKETS, _CLONE, _PRLIMIT, _AF_UNIX = (41, 53), 56, 302, 1  # socket and socketpair
 
 _NOT_PERMITTED = (
     101, 310, 311, 312, 438, 440, 448,  # ptrace, process_vm_*, kcmp, pidfd_getfd, process_madvise, process_mrelease
@@ -52,12 +52,15 @@ def program() -> bytes:
     for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS)):
         for number in numbers:
             lines += [_instruction(_EQUAL, number, if_false=1), _instruction(_RETURN, _ERRNO | code)]
+    for number in _SOCKETS:
+        lines += [
+            _instruction(_EQUAL, number, if_false=4),
+            _instruction(_LOAD, _FIRST_ARGUMENT),
+            _instruction(_EQUAL, _AF_UNIX, if_true=1),
+            _instruction(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
+            _instruction(_RETURN, _ALLOW),
+        ]
     lines += [
-        _instruction(_EQUAL, _SOCKET, if_false=4),
-        _instruction(_LOAD, _FIRST_ARGUMENT),
-        _instruction(_EQUAL, _AF_UNIX, if_true=1),
-        _instruction(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
-        _instruction(_RETURN, _ALLOW),
         _instruction(_EQUAL, _PRLIMIT, if_false=4),  # only on itself: a limit on its init would look like our fault
         _instruction(_LOAD, _FIRST_ARGUMENT),
         _instruction(_EQUAL, 0, if_true=1),

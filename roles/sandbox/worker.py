@@ -1,13 +1,14 @@
-"""One warm jail and the protocol with the programs in it.
+"""One warm jail and the jobs in it.
 
-A job is a program, its set-up code and calls. What comes back is data: frames of JSON behind a nonce, at most
-`reply_bytes` of them, each saying what a call returned or raised, and, over the server's own socket, how the process
-ended. Expected values are no part of a job.
+A job is a description and files; what comes back is data: what it wrote to its replies, to standard output and to
+standard error, each bounded, and, over the server's own socket, how its process ended. Expected values are no part
+of a job.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -18,39 +19,76 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from roles import languages
+from roles.languages import Executed, Language
 from roles.sandbox import jail
 from roles.sandbox.cgroup import MemoryGroup
 from roles.sandbox.errors import SandboxFault
+from roles.sandbox.inside import HEAD, NONCE_BYTES
 from roles.sandbox.limits import MIB, Limits
-from roles.sandbox.outcome import Ended, Outcome, how_it_ended, parse_replies
-from roles.sandbox.server import LIMIT_NAMES, RESULT, START, STOP
+from roles.sandbox.outcome import Ended, how_it_ended
+from roles.sandbox.server import LIMIT_NAMES, RESULT, START, STOP, UNLIMITED
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 10.0  # the server itself ends a job at its wall limit; beyond this the server is lost
 _START_SECONDS = 30.0
 _SERVER_BYTES = 64 * MIB  # nsjail and the warm interpreter, beside the program
-_NONCE_BYTES = 16
 _STDERR_BYTES = 4096
 _CHUNK = 1 << 16
 
-class Worker:
-    """One jail. `run` may be called from any thread, one at a time. Raises `SandboxFault` when the jail is broken."""
 
-    def __init__(self, limits: Limits) -> None:
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """What came of a job. `replies` and `output` are what it wrote; they are a claim of the program, nothing more."""
+
+    nonce: str
+    replies: bytes
+    output: bytes
+    stderr: str
+    ended: Ended
+    status: int  # exit status or signal number
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Confine:
+    """How a language's runtime wants its limits set; see `languages.Executed`."""
+
+    data_only: bool = False
+    headroom_bytes: int = 0
+    processes: int = 0
+
+    @staticmethod
+    def of(language: Language) -> Confine:
+        if not isinstance(language, Executed):
+            return Confine()
+        return Confine(language.limits_data, language.headroom_bytes, language.processes)
+
+
+class Worker:
+    """One jail, for programs of one language. `run` may be called from any thread, one at a time.
+
+    Raises `SandboxFault` when the jail is broken, `SandboxUnavailable` when nsjail or a toolchain is missing.
+    """
+
+    def __init__(self, limits: Limits, language: Language | None = None) -> None:
         self.limits = limits
+        self.language = language or languages.get("python")
         self.jobs = 0
         self.broken = False  # the jail died of its program's memory; the outcome stands, the jail is of no more use
         self._lock = threading.Lock()
         self._log_file = os.memfd_create("nsjail-log")
         self._control, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._group = MemoryGroup.create(limits.memory_bytes + limits.disk_bytes + _SERVER_BYTES)
+        self._group = MemoryGroup.create()
         code = _memory_file(jail.server_code())
         try:
             with inside:
-                command = jail.command(limits, inside.fileno(), self._log_file)
+                command = jail.command(limits, self.language, inside.fileno(), self._log_file)
                 self._process = subprocess.Popen(
                     self._group.wrap(command) if self._group else command,
                     stdin=code, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -74,16 +112,33 @@ class Worker:
         """Whether `memory_bytes` bounds all processes of a program together, not only each one."""
         return self._group is not None
 
-    def run(self, program: str, setup: str = "", calls: Sequence[str] = ()) -> Outcome:
-        """Runs `program`, then `setup`, then evaluates each of `calls` in its globals, all in a fresh process."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        job = {"program": program, "setup": setup, "calls": list(calls), "largest_frame": self.limits.reply_bytes}
+    def run(
+        self,
+        job: Mapping[str, Any],
+        files: Mapping[str, bytes] | None = None,
+        given: bytes = b"",
+        limits: Limits | None = None,
+    ) -> Ran:
+        """Runs `job` (see `inside`) in a fresh process, with `files` in its folder and `given` on standard input."""
+        limits = limits or self.limits
+        confine = Confine.of(self.language) if job["kind"] != "python" else Confine()
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        contents = files or {}
+        if job.get("nonce_argument"):
+            job = {**job, "command": [*job["command"], nonce.hex()]}
+        description = {**job, "files": [(name, len(content)) for name, content in contents.items()]}
+        body = json.dumps(description).encode("ascii")
         with self._lock, contextlib.ExitStack() as stack:
             self.jobs += 1
-            kills = self._group.kills() if self._group else 0
+            kills = 0
+            if self._group:
+                self._group.limit(limits.memory_bytes + confine.headroom_bytes + limits.disk_bytes + _SERVER_BYTES)
+                kills = self._group.kills()
             number = self.jobs & 0xFFFFFFFF
-            text = _memory_file(nonce + json.dumps(job).encode("ascii"))
+            text = _memory_file(HEAD.pack(nonce, len(body)), body, *contents.values())
             stack.callback(os.close, text)
+            source = os.open(os.devnull, os.O_RDONLY) if not given else _memory_file(given)
+            stack.callback(os.close, source)
             readers, writers = [], []
             for _ in range(3):
                 reader, writer = os.pipe()
@@ -91,35 +146,28 @@ class Worker:
                 readers.append(reader)
                 writers.append(writer)
             try:
-                socket.send_fds(self._control, [START.pack(b"J", number, *self._numbers())], [text, *writers])
+                start = START.pack(b"J", number, limits.wall_seconds, *_numbers(limits, confine), limits.disk_bytes)
+                socket.send_fds(self._control, [start], [text, source, *writers])
             except OSError as error:
                 raise self._fault("the jail is gone") from error
             finally:
                 for writer in writers:
                     os.close(writer)
-            streams = _Streams(readers, self.limits)
+            streams = _Streams(readers, limits)
             try:
-                _, _, status, cpu, rss, wall = self._drain(streams, number)
+                _, _, status, cpu, rss, wall = self._drain(streams, number, limits)
             except SandboxFault:
                 if self._group is None or self._group.kills() == kills:
                     raise
-                self.broken, status, cpu, rss, wall = True, signal.SIGKILL, 0.0, self.limits.memory_bytes, 0.0
+                self.broken, status, cpu, rss, wall = True, signal.SIGKILL, 0.0, limits.memory_bytes, 0.0
             out_of_memory = self._group is not None and self._group.kills() > kills
-        compiled, refused, replies = parse_replies(bytes(streams.replies), nonce, len(calls))
         ended, code = how_it_ended(status, "memory" if out_of_memory else streams.exceeded)
-        return Outcome(compiled, refused, replies, ended, code, cpu, wall, rss, streams.text())
+        replies, output = bytes(streams.replies), bytes(streams.output)
+        return Ran(nonce.hex(), replies, output, streams.text(), ended, code, cpu, wall, rss)
 
-    def _numbers(self) -> tuple[Any, ...]:
-        limits = self.limits
-        values = {
-            "AS": limits.memory_bytes, "CPU": limits.cpu_seconds, "NPROC": limits.processes + 2,
-            "NOFILE": limits.open_files, "FSIZE": limits.file_bytes, "CORE": 0,
-        }  # fmt: skip
-        return (limits.wall_seconds, *(values[name] for name in LIMIT_NAMES), limits.disk_bytes, _NONCE_BYTES)
-
-    def _drain(self, streams: _Streams, number: int) -> tuple[Any, ...]:
+    def _drain(self, streams: _Streams, number: int, limits: Limits) -> tuple[Any, ...]:
         """Reads what the program writes until the server reports its end."""
-        patience = self.limits.wall_seconds + (_START_SECONDS if number == 1 else _GRACE_SECONDS)
+        patience = limits.wall_seconds + (_START_SECONDS if number == 1 else _GRACE_SECONDS)
         deadline = time.monotonic() + patience
         poll = select.poll()
         for descriptor in (self._control.fileno(), *streams.open):
@@ -181,13 +229,13 @@ class Worker:
 
 
 class _Streams:
-    """What a program writes: its replies, standard output (counted only) and standard error."""
+    """What a program writes: its replies, standard output and standard error."""
 
     def __init__(self, descriptors: Sequence[int], limits: Limits) -> None:
         self.open = list(descriptors)
-        self.replies = bytearray()
+        self.replies, self.output = bytearray(), bytearray()
         self.exceeded: Ended | None = None
-        self._reply_end, _, self._err = descriptors
+        self._reply_end, self._out, self._err = descriptors
         self._limits = limits
         self._written = 0
         self._start, self._end = b"", b""  # of standard error
@@ -207,6 +255,8 @@ class _Streams:
         self._written += len(data)
         if self._written > self._limits.output_bytes:
             self.exceeded = self.exceeded or "output"
+        elif descriptor == self._out:
+            self.output += data
         if descriptor == self._err:
             room = _STDERR_BYTES // 2 - len(self._start)
             self._start += data[:room]
@@ -223,14 +273,25 @@ class _Streams:
         return (self._start + self._end).decode("utf-8", "replace")
 
 
-def _memory_file(data: bytes) -> int:
+def _memory_file(*parts: bytes) -> int:
     descriptor = os.memfd_create("job")
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                view = view[os.write(descriptor, view) :]
         os.lseek(descriptor, 0, os.SEEK_SET)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _numbers(limits: Limits, confine: Confine) -> tuple[int, ...]:
+    memory = limits.memory_bytes + confine.headroom_bytes
+    values = {
+        "AS": UNLIMITED if confine.data_only else memory, "DATA": memory if confine.data_only else UNLIMITED,
+        "CPU": limits.cpu_seconds, "NPROC": limits.processes + confine.processes + 2, "NOFILE": limits.open_files,
+        "FSIZE": limits.file_bytes, "CORE": 0,
+    }  # fmt: skip
+    return tuple(values[name] for name in LIMIT_NAMES)

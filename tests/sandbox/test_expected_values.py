@@ -71,6 +71,7 @@ def test_the_search_finds_what_is_in_the_jail(verdict_of: Callable[..., Verdict]
 
 def test_the_script_of_a_test_is_not_in_the_jail_of_the_program(verdict_of: Callable[..., Verdict]) -> None:
     searching = f"def check(candidate):\n    assert candidate(1) is False and {SECRET}\n"
-    assert verdict_of(SEARCH + "\ndef f(x):\n    return found()\n", problem(Test("", searching, "script"))).status == "passed"
+    finds = SEARCH + "\ndef f(x):\n    return found()\n"
+    assert verdict_of(finds, problem(Test("", searching, "script"))).status == "passed"
     assert verdict_of("def f(x):\n    return x", problem(Test("", SCRIPT, "script"))).status == "failed"
     assert re.search(PATTERNS[0], SCRIPT)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from roles.records import Candidate, Problem
-from roles.sandbox import isolation, jail
+from roles.sandbox import isolation, jail, jobs
 from roles.sandbox.errors import SandboxFault, SandboxUnavailable
 from roles.sandbox.judge import Judge
 from roles.sandbox.limits import Limits
@@ -131,12 +131,13 @@ def test_without_the_filter_the_tier_is_1(limits: Limits, monkeypatch: pytest.Mo
 
 PARENT = """
 import os, sys, time
+from roles.sandbox import jobs
 from roles.sandbox.limits import Limits
 from roles.sandbox.worker import Worker
 import threading
 worker = Worker(Limits(wall_seconds=60, cpu_seconds=60))
-worker.run("", "", ["1"])
-threading.Thread(target=worker.run, args=("import time\\nwhile True: time.sleep(1)",), daemon=True).start()
+jobs.answer(worker, "", "", ["1"])
+threading.Thread(target=jobs.answer, args=(worker, "import time\\nwhile True: time.sleep(1)",), daemon=True).start()
 time.sleep(0.5)
 print(worker.pid, flush=True)
 time.sleep(60)
@@ -157,6 +158,6 @@ def test_jails_die_with_a_parent_that_is_killed() -> None:
 
 def test_an_interrupt_at_the_terminal_does_not_reach_the_jails(limits: Limits) -> None:
     with Worker(limits) as worker:
-        assert worker.run("", "", ["1"]).replies == (Returned(1),)
+        assert jobs.answer(worker, "", "", ["1"]).replies == (Returned(1),)
         assert os.getpgid(worker.pid) != os.getpgid(0) and os.getsid(worker.pid) != os.getsid(0)
         os.killpg(os.getpgid(worker.pid), 0)

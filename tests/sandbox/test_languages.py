@@ -5,7 +5,7 @@ from roles.records import Problem
 
 
 def test_an_unknown_language_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"language: 'cobol' is not known; allowed: python"):
+    with pytest.raises(ValueError, match=r"language: 'cobol' is not known; allowed: .*python"):
         languages.get("cobol")
 
 

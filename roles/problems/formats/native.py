@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,7 +66,7 @@ def _test(row: Row, value: Any) -> Test:
             kind = rest.get("kind", "call" if call else "script")
             if kind not in get_args(TestKind):
                 raise row.error("tests", f"the kind {kind!r} is not known; allowed: {', '.join(get_args(TestKind))}")
-            return Test(call, check, kind)
+            return Test(call, check, cast(TestKind, kind))
     raise row.error("tests", 'each test must be {"call": string, "check": string, "kind": string or absent}')
 
 
