@@ -23,6 +23,7 @@ class MemoryGroup:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._limit = 1 << 62  # none
+        self._files: dict[str, int] = {}  # open ones: opening a file of the hierarchy costs more than ten reads
 
     @staticmethod
     def create() -> MemoryGroup | None:
@@ -31,9 +32,9 @@ class MemoryGroup:
             return None
         _remove_abandoned()
         path = _HIERARCHY / f"{_PREFIX}-{os.getpid()}-{next(_numbers)}"
+        group = MemoryGroup(path)
         try:
             path.mkdir()
-            group = MemoryGroup(path)
             group.limit(1 << 40)  # a group that cannot be limited is none
         except OSError:
             _remove(path)
@@ -57,11 +58,33 @@ class MemoryGroup:
         return ["/bin/sh", "-c", script, str(self.path), *command]
 
     def kills(self) -> int:
-        lines = (self.path / "memory.oom_control").read_text().splitlines()
+        lines = self._read("memory.oom_control").splitlines()
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+    def settle(self, least_bytes: int) -> None:
+        """Waits until an ended program holds nothing more: what lay in unread messages is freed late.
+
+        Gives up after a second. `least_bytes` may stay, and so may pages that are only a cache of files.
+        """
+        for _ in range(200):
+            if int(self._read("memory.usage_in_bytes")) <= least_bytes or self._held() <= least_bytes:
+                return
+            time.sleep(0.005)
+
+    def _held(self) -> int:
+        """Bytes of memory and of files in memory."""
+        lines = map(str.split, self._read("memory.stat").splitlines())
+        return sum(int(value) for name, value in lines if name in ("rss", "shmem"))
+
+    def _read(self, name: str) -> str:
+        if name not in self._files:
+            self._files[name] = os.open(self.path / name, os.O_RDONLY)
+        return os.pread(self._files[name], 1 << 14, 0).decode()
 
     def close(self) -> None:
         """Removes the group; its processes have ended."""
+        while self._files:
+            os.close(self._files.popitem()[1])
         for _ in range(50):
             if _remove(self.path):
                 return

@@ -30,6 +30,7 @@ _NOT_PERMITTED = (
     248, 249, 250,  # add_key, request_key, keyctl
     298, 300, 303, 304, 321, 323,  # perf_event_open, fanotify_init, *_handle_at, bpf, userfaultfd
     134, 154, 135,  # uselib, modify_ldt, personality
+    29, 64, 68, 240,  # shmget, semget, msgget, mq_open: freed late, at the cost of the next program
     141, 142, 144, 203, 251, 314,  # setpriority, sched_set*, ioprio_set: the init of the job has the same user
 )  # fmt: skip
 _NOT_THERE = (425, 426, 427, 434, 435)  # io_uring_*, pidfd_open, clone3

@@ -132,6 +132,7 @@ class Worker:
             self.jobs += 1
             kills = 0
             if self._group:
+                self._group.settle(_SERVER_BYTES)
                 self._group.limit(limits.memory_bytes + confine.headroom_bytes + limits.disk_bytes + _SERVER_BYTES)
                 kills = self._group.kills()
             number = self.jobs & 0xFFFFFFFF
@@ -143,6 +144,7 @@ class Worker:
             for _ in range(3):
                 reader, writer = os.pipe()
                 stack.callback(os.close, reader)
+                os.fchmod(writer, 0o622)  # so that the jail's user may open it by name, as /dev/stdout
                 readers.append(reader)
                 writers.append(writer)
             try:

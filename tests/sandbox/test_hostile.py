@@ -27,6 +27,10 @@ def pit() -> Iterator[Judge]:
         yield judge
 
 
+def problem(*tests: Test) -> Problem:
+    return Problem("1", "own", "test", "python", "", "f", tests)
+
+
 def judged(judge: Judge, problem: Problem, text: str) -> Verdict:
     return judge.judge(problem, [Candidate("c", problem.id, "g", text)])[0]
 
@@ -39,8 +43,7 @@ def test_no_hostile_program_gets_anywhere(pit: Judge, successor: Problem, progra
         assert verdict.status in program.statuses, verdict
         assert verdict.pass_rate < 1
     else:
-        attack = Problem("2", "own", "test", "python", "", "attack", (Test("attack()", program.check),))
-        verdict = judged(pit, attack, program.text)
+        verdict = judged(pit, problem(Test("attack()", program.check)), program.text)
         assert verdict.status == "passed", verdict
     assert len(verdict.stderr) < 5000
     assert judged(pit, successor, f"{RIGHT}# after {program.name}").status == "passed"
@@ -57,9 +60,17 @@ def test_there_are_enough_of_them() -> None:
 def test_nothing_of_one_program_reaches_the_next(pit: Judge, successor: Problem) -> None:
     first = "open('/tmp/left', 'w').write('x')\nimport builtins, math, os\nbuiltins.len = math.sqrt = None\n" + RIGHT
     assert judged(pit, successor, first + "os.environ['LEFT'] = 'x'").status == "passed"
-    second = "import os, math\ndef f(): return os.listdir('/tmp'), len('ab'), math.sqrt(4), os.getpid(), sorted(os.environ)"
-    check = "result == ([], 2, 2.0, 2, ['HOME', 'LANG', 'PATH', 'PYTHONHASHSEED'])"
-    assert judged(pit, Problem("3", "own", "test", "python", "", "f", (Test("f()", check),)), second).status == "passed"
+    second = "import os, math\ndef f(): return os.listdir('/tmp'), len('ab'), math.sqrt(4), os.getpid(), 'LEFT' in os.environ"
+    assert judged(pit, problem(Test("f()", "result == ([], 2, 2.0, 2, False)")), second).status == "passed"
+
+
+@pytest.mark.parametrize("name", ["hoards System V shared memory", "hides memory in messages that nobody can read any more"])
+def test_the_memory_of_one_program_is_back_before_the_next_starts(pit: Judge, name: str) -> None:
+    (hoarder,) = (program for program in HOSTILE if program.name == name)
+    for number in range(3):
+        judged(pit, problem(Test("f(1)", "result == 2")), f"{hoarder.text}# {number}")
+        honest = f"x = bytearray(200 << 20)\n{RIGHT}# {name} {number}"
+        assert judged(pit, problem(Test("f(1)", "result == 2")), honest).status == "passed"
 
 
 def test_closing_the_judge_leaves_nothing_at_all() -> None:
@@ -68,7 +79,7 @@ def test_closing_the_judge_leaves_nothing_at_all() -> None:
     before = traces.of(judge)
     with Judge(Limits(wall_seconds=2, cpu_seconds=1)) as judge:
         assert traces.of(judge)["processes"] == before_open["processes"]
-        judged(judge, Problem("1", "own", "test", "python", "", "f", (Test("f(1)", "result"),)), HOSTILE[0].text)
+        judged(judge, problem(Test("f(1)", "result == 2")), HOSTILE[0].text)
     assert traces.until(lambda: traces.of(judge) == before)
 
 
@@ -87,7 +98,7 @@ BAD_INPUT = {
     "brackets without end": ("(" * 10**6, "compile_error"),
     "signs without end": ("x = " + "-" * 500_000 + "1", "compile_error"),
     "a list in lists": ("x = " + "[" * 5000 + "]" * 5000, "compile_error"),
-    "blocks in blocks": ("".join(" " * depth + "if 1:\n" for depth in range(200)) + " " * 200 + "x = 1", "compile_error"),
+    "blocks in blocks": ("".join(" " * level + "if 1:\n" for level in range(200)) + " " * 200 + "1", "compile_error"),
     "attributes of attributes": ("x = 1\nx" + ".real" * 100_000, "compile_error"),
     "a number of a million digits": ("x = " + "7" * 10**6, "compile_error"),
     "half a program": ("def f(x):\n    return", "failed"),
@@ -110,7 +121,7 @@ def test_programs_that_are_none_pass_no_kind_of_test(pit: Judge, kind: str, text
 
 
 CHECKS = (("f(1)", "result == 2"), ("f(41)", "result == 42"), ("f(-1)", "result == 0"))
-SCRIPT = "def check(candidate):\n    assert candidate(1) == 2\n    assert candidate(41) == 42\n    assert candidate(-1) == 0\n"
+SCRIPT = "def check(candidate):\n" + "".join(f"    assert candidate({x}) == {x + 1}\n" for x in (1, 41, -1))
 TESTS = {
     "call": tuple(Test(call, check) for call, check in CHECKS),
     "script": (Test("", SCRIPT, "script"),),
@@ -120,19 +131,17 @@ TESTS = {
 PROBLEMS = {kind: Problem(kind, "own", "test", "python", "", "f", tests) for kind, tests in TESTS.items()}
 
 
-def test_deep_inputs_are_handed_over_and_deep_values_refused(pit: Judge) -> None:
-    call = "f(" + "[" * 90 + "]" * 90 + ")"
+def test_deep_inputs_are_handed_over_and_deep_values_are_not_read(pit: Judge) -> None:
     depth = "def f(x):\n    return 1 + f(x[0]) if x else 1\n"
-    assert judged(pit, Problem("4", "own", "test", "python", "", "f", (Test(call, "result == 90"),)), depth).status == "passed"
-    for levels, status in ((1001, "output"), (5000, "output")):
+    nested, too_deep = ("f(" + "[" * levels + "]" * levels + ")" for levels in (90, 1500))
+    assert judged(pit, problem(Test(nested, "result == 90")), depth).status == "passed"
+    verdict = judged(pit, problem(Test(too_deep, "result == 1500"), Test("f([])", "result == 1")), depth)
+    assert verdict.tests == ("runtime_error", "passed")  # Python itself does not read so many brackets
+    lines = problem(Test("[" * 100_000 + "\n", "same_tokens(result, '100000')", "stdio"))
+    assert judged(pit, lines, "print(len(input()))").status == "passed"
+    for levels in (101, 1001, 5000):
         nests = f"def f(x):\n    for _ in range({levels}): x = [x]\n    return x\n"
-        problem = Problem("5", "own", "test", "python", "", "f", (Test("f(0)", "result == 0"),))
-        assert judged(pit, problem, nests).status == status
-    text = f"f({'[' * 1500}{']' * 1500})"  # Python itself refuses to read it: the program is not to blame for more
-    deep = Problem("6", "own", "test", "python", "", "f", (Test(text, "result == 1"), Test("f([])", "result == 1")))
-    assert judged(pit, deep, depth).tests[1] == "passed"
-    nested = Problem("7", "own", "test", "python", "", "f", (Test("(" * 1500 + "\n", "same_tokens(result, '1500')", "stdio"),))
-    assert judged(pit, nested, "print(len(input()))").status == "passed"
+        assert judged(pit, problem(Test("f(0)", "result == 0")), nests).status == "output"
 
 
 @pytest.mark.parametrize(
@@ -156,8 +165,7 @@ def test_deep_inputs_are_handed_over_and_deep_values_refused(pit: Judge) -> None
     ],
 )
 def test_values_at_the_edge(pit: Judge, value: str, check: str, status: str) -> None:
-    problem = Problem("8", "own", "test", "python", "", "f", (Test("f()", check),))
-    assert judged(pit, problem, f"def f():\n    return {value}\n").status == status
+    assert judged(pit, problem(Test("f()", check)), f"def f():\n    return {value}\n").status == status
 
 
 def test_a_gigabyte_of_output_is_cut_off_early(pit: Judge) -> None:

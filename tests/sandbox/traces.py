@@ -1,0 +1,58 @@
+"""What jails leave on this side: processes, memory groups, mounts, files and descriptors."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from roles.sandbox.judge import Judge
+
+_GROUPS = Path("/sys/fs/cgroup/memory")
+
+
+def descendants(parent: int) -> set[int]:
+    """All processes below `parent`."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{parent}/task").glob("*"):
+        try:
+            children = (task / "children").read_text().split()
+        except OSError:  # a thread that has just ended
+            continue
+        for child in map(int, children):
+            found |= {child} | descendants(child)
+    return found
+
+
+def until(fact: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 20
+    while not fact() and time.monotonic() < end:
+        time.sleep(0.02)
+    return fact()
+
+
+def of(judge: Judge) -> dict[str, Any]:
+    """What is there while `judge` is idle: it should be the same after any program."""
+    jails = sorted(worker.pid for worker in judge._all)
+    servers = [process for jail in jails for process in descendants(jail)]
+    return {
+        "processes": len(descendants(os.getpid())),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "mounts": _lines("/proc/self/mountinfo"),
+        "groups": len(list(_GROUPS.glob(f"judge-{os.getpid()}-*"))),
+        "processes of the jails": len(servers),
+        "descriptors of the jails": [len(os.listdir(f"/proc/{server}/fd")) for server in servers],
+        "mounts of the jails": [_lines(f"/proc/{server}/mountinfo") for server in servers],
+        "files of the jails": [os.listdir(f"/proc/{server}/root/tmp") for server in servers],
+    }
+
+
+def held_bytes() -> int:
+    """What the memory groups of this process hold: with no program, the warm servers and no file or segment."""
+    return sum(int((path / "memory.usage_in_bytes").read_text()) for path in _GROUPS.glob(f"judge-{os.getpid()}-*"))
+
+
+def _lines(path: str) -> int:
+    return len(Path(path).read_text().splitlines())
