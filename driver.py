@@ -40,6 +40,7 @@ async def train(run: Run, inputs: Inputs) -> None:
     from actors.admission import Admission
     from actors.crew import Crew, connect
     from actors.evaluation import HeldOut
+    from actors.executor import BATCHES_AT_ONCE
     from actors.policy_learner import BASE_VERSION
     from actors.streams import Batch, Pool, Stream
     from actors.telemetry import Timeline
@@ -51,7 +52,7 @@ async def train(run: Run, inputs: Inputs) -> None:
     dashboard = connect(config)
     crew = Crew.hire(config, run.folder, run.id)
     generators = Pool(crew.generators, config.sampling.batches_in_flight)
-    executors, scorers = Pool(crew.executors), Pool(crew.scorers)
+    executors, scorers = Pool(crew.executors, BATCHES_AT_ONCE), Pool(crew.scorers)
     candidates, verdicts, scored, pairs = (
         Stream[Batch](name, config.stream_capacity) for name in ("candidates", "verdicts", "scored", "pairs")
     )
@@ -123,6 +124,8 @@ def run(
         console.print(f"{prepared.folder} is complete; its report is {prepared.report}")
         return
     inputs = run_folder.check(prepared.config)
+    if inputs.weak:
+        console.print(f"{len(inputs.weak)} training problems give no reward: a program could fool their tests")
     run_folder.begin(prepared)
     try:
         asyncio.run(train(prepared, inputs))
@@ -205,7 +208,9 @@ def judge(
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
     counts = ", ".join(f"{status} {count}" for status, count in sorted(summary.statuses.items()))
-    console.print(f"{counts}; isolation tier {summary.isolation_tier}, {summary.faults} sandbox faults; see {out}")
+    weak = f"; {summary.weak} of them weak (decided by a test program)" if summary.weak else ""
+    console.print(f"{counts}{weak}; see {out}")
+    console.print(f"isolation tier {summary.isolation_tier}, {summary.faults} sandbox faults")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from actors.executor import Executor
+from actors.executor import BATCHES_AT_ONCE, Executor
 from actors.generator import Generator
 from actors.miner import Miner
 from actors.policy_learner import PolicyLearner
@@ -95,6 +95,8 @@ class Crew:
             if kind is Generator:
                 options["max_concurrency"] = 64
             else:
+                if kind is Executor:
+                    options["max_concurrency"] = BATCHES_AT_ONCE
                 options["concurrency_groups"] = {"control": 1}
             return ray.remote(**options)(kind).remote(*arguments)
 

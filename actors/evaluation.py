@@ -141,8 +141,8 @@ class HeldOut:
     ) -> tuple[list[Candidate], list[Verdict]]:
         problems, candidates = await sampling
         async with self._executors.lease() as executor:
-            statuses, verdicts = executor.execute.remote(problems, candidates)
-            await statuses
+            receipt, verdicts = executor.execute.remote(problems, candidates)
+            await receipt
         return from_batch(Candidate, await candidates), from_batch(Verdict, await verdicts)
 
     async def _load(self, name: str, version: int) -> _Samples | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import pyarrow as pa
@@ -9,29 +10,38 @@ import ray
 
 from actors.telemetry import Drained, Recorder
 from roles.records import Candidate, Problem, Verdict, from_batch, to_batch
-from roles.sandbox.judge import Judge
+from roles.sandbox.judge import Judge, Load
 from roles.sandbox.limits import Limits
+
+BATCHES_AT_ONCE = 2  # so that the jails are busy while the last programs of a batch still run
+
+
+@dataclasses.dataclass(frozen=True)
+class Executed:
+    """How many programs of a batch have which status, and the load of the executor since its start."""
+
+    executor: str
+    statuses: Counter[str]
+    load: Load
 
 
 class Executor:
+    """Serves `BATCHES_AT_ONCE` calls at a time on `jails` jails."""
+
     def __init__(self, name: str, limits: Limits, jails: int, minimum_tier: int) -> None:
         self._recorder = Recorder(name)
         with self._recorder.span("start", 1):
             self._judge = Judge(limits, jails, minimum_tier)
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
-    def execute(self, problems: pa.RecordBatch, candidates: pa.RecordBatch) -> tuple[Counter[str], pa.RecordBatch]:
-        """Count of each status, and the verdicts in the order of the candidates."""
+    def execute(self, problems: pa.RecordBatch, candidates: pa.RecordBatch) -> tuple[Executed, pa.RecordBatch]:
+        """A receipt, and the verdicts in the order of the candidates."""
         by_id = {problem.id: problem for problem in from_batch(Problem, problems)}
         work = [(by_id[candidate.problem_id], candidate) for candidate in from_batch(Candidate, candidates)]
         with self._recorder.span("execute", len(work)):
             ordered = list(self._judge.judge_all(work))
-        return Counter(verdict.status for verdict in ordered), to_batch(Verdict, ordered)
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def faults(self) -> int:
-        """Sandbox faults so far; each was retried."""
-        return self._judge.faults
+        statuses = Counter(verdict.status for verdict in ordered)
+        return Executed(self._recorder.actor, statuses, self._judge.load), to_batch(Verdict, ordered)
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def drain(self) -> Drained:

@@ -39,6 +39,7 @@ def write_report(
         counts={
             "samples": counts.samples, "tokens": counts.tokens, "verdicts": dict(counts.verdicts),
             "pairs": counts.pairs, "hard_pairs": counts.hard_pairs, "false_favourites": counts.false_favourites,
+            "executors": {name: dataclasses.asdict(load) for name, load in counts.executors.items()},
         },
         table=rows,
         differences=differences,

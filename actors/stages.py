@@ -15,6 +15,7 @@ from typing import Any
 import ray
 
 from actors.admission import Admission
+from actors.executor import Executed
 from actors.generator import Request
 from actors.miner import Mined
 from actors.policy_learner import PolicyProgress
@@ -22,6 +23,7 @@ from actors.reward_learner import RewardProgress
 from actors.streams import Batch, Pool, Stream, serve
 from roles.config import SamplingSettings
 from roles.records import Problem, to_batch
+from roles.sandbox.judge import Load
 
 
 @dataclasses.dataclass
@@ -32,6 +34,7 @@ class Counts:
     tokens: int = 0
     mean_reward: float = 0.0
     verdicts: Counter[str] = dataclasses.field(default_factory=Counter)
+    executors: dict[str, Load] = dataclasses.field(default_factory=dict)
     pairs: int = 0
     hard_pairs: int = 0
     false_favourites: int = 0
@@ -82,8 +85,10 @@ async def generate(
 
 async def execute(candidates: Stream[Batch], executors: Pool, verdicts: Stream[Batch], counts: Counts) -> None:
     async def work(executor: Any, batch: Batch) -> Batch:
-        statuses, judged = executor.execute.remote(batch.problems, batch.candidates)
-        counts.verdicts += await statuses
+        receipt, judged = executor.execute.remote(batch.problems, batch.candidates)
+        executed: Executed = await receipt
+        counts.verdicts += executed.statuses
+        counts.executors[executed.executor] = executed.load
         return dataclasses.replace(batch, verdicts=judged)
 
     await serve(candidates, executors, work, verdicts.put)

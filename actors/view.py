@@ -19,6 +19,7 @@ from actors.streams import Pool, Stream
 from actors.telemetry import Timeline, memory_of_process_tree
 from actors.weights import Versions
 from roles.run_folder import Run
+from roles.sandbox.judge import Load
 
 
 @dataclasses.dataclass
@@ -64,6 +65,7 @@ class View:
             "doing": self.doing,
             "samples": f"{counts.samples} ({rate:.0f}/s), {self.held_out.sampled} held-out",
             "passed": f"{passed / judged:.0%} of {judged}",
+            "jails": _jails(list(counts.executors.values())),
             "waiting": " ".join(f"{stream.name} {stream.depth}/{stream.capacity}" for stream in self.streams),
             "busy": " ".join(f"{name} {pool.busy}/{pool.capacity}" for name, pool in self.pools.items()),
             "versions": " ".join(f"{versions.model} v{max(versions.newest, 0)}" for versions in self.versions),
@@ -105,3 +107,10 @@ class View:
             last = counts.reward.steps[-1]
             writer.add_scalar("reward/loss", last.loss, step)
             writer.add_scalar("reward/pair_accuracy", last.pair_accuracy, step)
+
+
+def _jails(loads: Sequence[Load]) -> str:
+    busy, jails = sum(load.busy for load in loads), sum(load.jails for load in loads)
+    repeated = sum(load.repeated for load in loads) / max(1, sum(load.judged for load in loads))
+    faults, waiting = sum(load.faults for load in loads), sum(load.waiting for load in loads)
+    return f"{busy} of {jails} busy, {waiting} programs waiting, {repeated:.0%} known already, {faults} faults"

@@ -23,6 +23,10 @@ class RecordError(ValueError):
     """A record batch or file does not have the fields or types of the record that it should hold."""
 
 
+class UntrustedVerdict(ValueError):
+    """A verdict that says too little about its program was about to become a reward."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Test:
     """One test of a problem. `call` enters the program's jail, `check` never does.
@@ -95,6 +99,12 @@ class Verdict:
     stderr: str = ""
     isolation_tier: int = 0
     weak: bool = False  # some of its tests were test programs, whose exit status a program can fake
+
+    def demand_truth(self) -> None:
+        """Raises `UntrustedVerdict` unless the verdict may become a reward or a pair."""
+        if self.weak or self.status == "sandbox_fault":
+            why = "its tests can be fooled" if self.weak else "the sandbox broke"
+            raise UntrustedVerdict(f"the verdict on {self.candidate_id!r} must not train a model: {why}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from roles.config import Config, ConfigError
 from roles.problems import suites
 from roles.records import Problem
 from roles.sampling.settings import check_model_folder
+from roles.sandbox import jail
 from roles.sandbox.judge import Judge
 
 
@@ -61,11 +62,12 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """Disjoint problems: to fine-tune on, to sample for training, and held out."""
+    """Disjoint problems: to fine-tune on, to sample for training, held out, and of no use as a reward."""
 
     fine_tuning: list[Problem]
     training: list[Problem]
     held_out: list[Problem]
+    weak: list[Problem]
 
 
 def prepare(config: Config) -> Run:
@@ -107,11 +109,14 @@ def check(config: Config) -> Inputs:
         raise ConfigError(f"model.path = {config.model.path!r}: {error}") from error
     held_out = suites.load(config.suite, config.evaluation.split)
     training = suites.load(config.suite, "train")
+    jail.require((*training, *held_out))
     rng = random.Random(config.seed)
     rng.shuffle(training)
     fine_tuning = [problem for problem in training if problem.references][: config.sft.problems]
     chosen = {problem.id for problem in fine_tuning}
     training = [problem for problem in training if problem.id not in chosen]
+    weak = [problem for problem in training if problem.weak]
+    training = [problem for problem in training if not problem.weak]
     for field, value, found in (
         ("sft.problems", config.sft.problems, len(fine_tuning)),
         ("evaluation.problems", config.evaluation.problems, len(held_out)),
@@ -120,7 +125,7 @@ def check(config: Config) -> Inputs:
         if found < value:
             raise ConfigError(f"{field} = {value}: the suite {config.suite!r} has only {found} problems for it")
     Judge(config.executor.limits, minimum_tier=config.executor.minimum_tier).close()
-    return Inputs(fine_tuning, training, rng.sample(held_out, config.evaluation.problems))
+    return Inputs(fine_tuning, training, rng.sample(held_out, config.evaluation.problems), weak)
 
 
 def begin(run: Run) -> None:

@@ -39,8 +39,10 @@ class Judged:
 def mine(samples: Sequence[Judged], settings: MiningSettings, rng: random.Random) -> list[Pair]:
     """All pairs of the programs picked from one problem's samples; empty unless some pass and some fail.
 
-    Programs with the same text count once. Each pair has the kind of its rejected program.
+    Programs with the same text count once. Each pair has the kind of its rejected program. Raises `UntrustedVerdict`.
     """
+    for sample in samples:
+        sample.verdict.demand_truth()
     distinct = list({sample.candidate.text: sample for sample in samples}.values())
     passed = [sample for sample in distinct if sample.verdict.status == "passed"]
     failed = [sample for sample in distinct if sample.verdict.status != "passed"]

@@ -55,7 +55,12 @@ class RewardShaper:
         self._moments: dict[int, _Moments] = {}
 
     def rewards(self, verdicts: list[Verdict], scores: list[Score]) -> list[float]:
-        """One reward for each program; `verdicts` and `scores` are in the same order. Raises `NonFiniteLoss`."""
+        """One reward for each program; `verdicts` and `scores` are in the same order.
+
+        Raises `NonFiniteLoss`, and `UntrustedVerdict` for a weak verdict.
+        """
+        for verdict in verdicts:
+            verdict.demand_truth()
         for score in scores:
             if not math.isfinite(score.reward):
                 raise NonFiniteLoss(f"reward model v{score.reward_version} gave {score.reward}", scores)

@@ -6,10 +6,12 @@ import functools
 import importlib.util
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from roles import languages
 from roles.languages import Executed, Language, MissingRuntime
+from roles.records import Problem
 from roles.sandbox import seccomp
 from roles.sandbox.errors import SandboxUnavailable
 from roles.sandbox.limits import MIB, Limits
@@ -65,7 +67,7 @@ def command(limits: Limits, language: Language, control: int, log: int) -> list[
     most, processes = [limits], limits.processes
     if isinstance(language, Executed):
         most.append(language.compile_limits)
-        processes = max(processes + language.processes, language.compile_limits.processes)
+        processes = max(processes, language.compile_limits.processes) + language.processes
     for name, value in {
         "as": "hard", "cpu": "hard", "core": "0", "stack": "64", "nproc": str(processes + 8),
         "nofile": str(max(256, *(each.open_files for each in most))),
@@ -76,9 +78,24 @@ def command(limits: Limits, language: Language, control: int, log: int) -> list[
     for path in dict.fromkeys(path for path in wanted if os.path.exists(path)):
         arguments += ["-R", path]
     arguments += ["-s", "/proc/self/fd:/dev/fd", "-m", "none:/tmp:tmpfs:size=65536,mode=1777"]
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        arguments += ["-s", f"/proc/self/fd/{descriptor}:/dev/{name}"]
     for name, value in {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}.items():
         arguments += ["-E", f"{name}={value}"]
     return [*arguments, "--", runtime.executable, "-s", "-B", "-", str(control)]
+
+
+def require(problems: Iterable[Problem]) -> None:
+    """Raises `SandboxUnavailable` when the toolchain of a problem's language is missing."""
+    by_language: dict[str, list[str]] = {}
+    for problem in problems:
+        by_language.setdefault(problem.language, []).append(problem.id)
+    for name, ids in by_language.items():
+        try:
+            languages.get(name).runtime(foreign_user())
+        except MissingRuntime as error:
+            others = f" and {len(ids) - 1} others" if len(ids) > 1 else ""
+            raise SandboxUnavailable(f"problem {ids[0]!r}{others}: {error}") from error
 
 
 @functools.cache

@@ -6,6 +6,7 @@ not judged again, and a program that met the wall limit is run again alone befor
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
 import logging
@@ -34,10 +35,23 @@ _BINARY_BYTES = 256 * MIB
 T = TypeVar("T")
 
 
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What a judge has done and is doing. `busy` of its `jails` hold a program, `waiting` programs have none yet."""
+
+    jails: int
+    busy: int
+    waiting: int
+    judged: int
+    repeated: int  # verdicts that were known already
+    retried: int  # programs that met the wall limit and were run again alone
+    faults: int  # jails that broke; their programs were judged again
+
+
 class Judge:
     """Judges on `workers` jails at a time; thread-safe.
 
-    `isolation` is what was proved at the start, `faults` counts the jails that broke. Raises `SandboxUnavailable`
+    `isolation` is what was proved at the start. Raises `SandboxUnavailable`
     when there is no nsjail or interpreter, or when the isolation is below `minimum_tier`.
     """
 
@@ -45,7 +59,7 @@ class Judge:
         self.limits = limits or Limits()
         self.workers = workers
         self.faults = 0
-        self.retried = 0  # programs that met the wall limit and were run again alone
+        self._counts: collections.Counter[str] = collections.Counter()
         self._quiet = Quiet()
         self._verdicts: Cache[Verdict] = Cache(_VERDICTS)
         self._binaries: Cache[Compiled] = Cache(_BINARY_BYTES, lambda compiled: compiled.bytes + 1000)
@@ -77,15 +91,30 @@ class Judge:
         pending: dict[tuple[str, str, str], concurrent.futures.Future[Verdict]] = {}
         try:
             for problem, candidate in pairs:
-                key = (problem.suite, problem.id, candidate.text)
-                if key not in pending:
-                    pending[key] = self._threads.submit(self._judge_text, problem, candidate.text)
+                name = (problem.suite, problem.id, candidate.text)
+                if name in pending:
+                    self._count("repeated")
+                    continue
+                self._count("waiting")
+                pending[name] = self._threads.submit(self._judge_text, problem, candidate.text)
+                pending[name].add_done_callback(lambda future: future.cancelled() and self._count("waiting", -1))
             for problem, candidate in pairs:
                 verdict = pending[problem.suite, problem.id, candidate.text].result()
+                self._count("judged")
                 yield dataclasses.replace(verdict, candidate_id=candidate.id)
         finally:
             for future in pending.values():
                 future.cancel()
+
+    @property
+    def load(self) -> Load:
+        with self._lock:
+            counts = self._counts.copy()
+        return Load(
+            jails=self.workers, busy=self.workers - self._idle.qsize(), waiting=counts["waiting"],
+            judged=counts["judged"], repeated=counts["repeated"] + self._verdicts.hits, retried=counts["retried"],
+            faults=self.faults,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Ends all jails; no process is left. A program that is being judged becomes a `SandboxFault`."""
@@ -140,7 +169,12 @@ class Judge:
             self._all.discard(worker)
         worker.close()
 
+    def _count(self, name: str, by: int = 1) -> None:
+        with self._lock:
+            self._counts[name] += by
+
     def _judge_text(self, problem: Problem, text: str) -> Verdict:
+        self._count("waiting", -1)
         if not problem.tests:
             raise tester.BadTest(f"problem {problem.id}: it has no tests")
         size = len(text.encode("utf-8", "surrogatepass"))
@@ -154,7 +188,7 @@ class Judge:
             with self._quiet.busy():
                 verdict, hurried = self._try(problem, text)
             if hurried:  # the machine may have been busy with something else: only what it does alone counts
-                self.retried += 1
+                self._count("retried")
                 with self._quiet.alone():
                     verdict, _ = self._try(problem, text)
             self._verdicts.put(name, verdict)

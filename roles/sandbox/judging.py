@@ -13,6 +13,7 @@ from roles import languages
 from roles.problems import suites
 from roles.problems.files import SuiteError, read_rows, write_rows
 from roles.records import Candidate, Problem, Verdict
+from roles.sandbox import jail
 from roles.sandbox.judge import Judge
 from roles.sandbox.limits import Limits
 
@@ -22,9 +23,10 @@ _KINDS = ("program", "completion")
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """How many verdicts have which status, and how many jails broke and were replaced on the way."""
+    """How many verdicts have which status, how many are weak, how many jails broke and were replaced on the way."""
 
     statuses: dict[str, int]
+    weak: int
     faults: int
     isolation_tier: int
 
@@ -83,11 +85,14 @@ def judge_files(
     wanted = read_candidates(candidates, suite)
     if not out.parent.is_dir():
         raise SuiteError(f"{out}: the folder {str(out.parent)!r} does not exist")
+    jail.require(by_id[candidate.problem_id] for candidate in wanted)
     counts: collections.Counter[str] = collections.Counter()
+    weak: list[bool] = []
 
     def counted(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
         for done, verdict in enumerate(verdicts, 1):
             counts[verdict.status] += 1
+            weak.append(verdict.weak)
             if progress:
                 progress(done, len(wanted))
             yield verdict
@@ -95,4 +100,4 @@ def judge_files(
     with Judge(limits, workers or len(os.sched_getaffinity(0))) as judge:
         work = [(by_id[candidate.problem_id], candidate) for candidate in wanted]
         write_verdicts(out, counted(judge.judge_all(work)))
-        return Summary(dict(counts), judge.faults, judge.isolation.tier)
+        return Summary(dict(counts), sum(weak), judge.faults, judge.isolation.tier)

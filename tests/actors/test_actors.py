@@ -65,14 +65,15 @@ def batches(problems, candidates):
 @pytest.fixture(scope="module")
 def verdicts(batches):
     executor = ray.remote(**CONTROL)(Executor).remote("executor 0", Limits(), 2, 1)
-    statuses, judged = ray.get(list(executor.execute.remote(*batches)))
+    executed, judged = ray.get(list(executor.execute.remote(*batches)))
     ray.get(executor.close.remote())
-    return statuses, judged
+    return executed, judged
 
 
 def test_the_executor_judges_a_batch(verdicts, problems):
-    statuses, judged = verdicts
-    assert (statuses["passed"], statuses["compile_error"]) == (12, 12)
+    executed, judged = verdicts
+    assert (executed.statuses["passed"], executed.statuses["compile_error"]) == (12, 12)
+    assert (executed.load.judged, executed.load.waiting, executed.load.faults) == (36, 0, 0)
     found = [verdict.status for verdict in from_batch(Verdict, judged)]
     assert (found[0::3], found[2::3]) == (["passed"] * 12, ["compile_error"] * 12)
     assert set(found[1::3]) <= {"failed", "runtime_error"}
