@@ -61,7 +61,7 @@ def _tuple(size: int) -> str:
         f"    public {name}({parameters}) {{ super({_listed(values)}); }}",
         f"    public static {types} {whole} with({parameters}) {{ return new {name}<>({_listed(values)}); }}",
         f"    public static <X> {name}<{_listed(['X'] * size)}> fromArray(X[] items) {{",
-        f"        return fromCollection(java.util.Arrays.asList(items));\n    }}",
+        "        return fromCollection(java.util.Arrays.asList(items));\n    }",
         f"    public static <X> {name}<{_listed(['X'] * size)}> fromCollection(java.util.Collection<X> items) {{",
         f"        if (items.size() != {size}) throw new IllegalArgumentException(items.size() + \" items\");",
         "        java.util.Iterator<X> each = items.iterator();",
