@@ -4,7 +4,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 python := .venv/bin/python
 
-.PHONY: run setup test test-long lint bench bench-pocket pocket clean
+.PHONY: run setup languages test test-long lint bench bench-pocket pocket clean
 
 run: setup
 	$(python) driver.py run configs/pocket.yaml
@@ -12,7 +12,10 @@ run: setup
 setup:
 	@scripts/setup.sh
 
-test: lint
+languages:
+	@scripts/languages.sh
+
+test: lint languages
 	$(python) -m pytest -m "not long"
 
 test-long: setup
