@@ -60,11 +60,13 @@ def test_there_are_enough_of_them() -> None:
 def test_nothing_of_one_program_reaches_the_next(pit: Judge, successor: Problem) -> None:
     first = "open('/tmp/left', 'w').write('x')\nimport builtins, math, os\nbuiltins.len = math.sqrt = None\n" + RIGHT
     assert judged(pit, successor, first + "os.environ['LEFT'] = 'x'").status == "passed"
-    second = "import os, math\ndef f(): return os.listdir('/tmp'), len('ab'), math.sqrt(4), os.getpid(), 'LEFT' in os.environ"
-    assert judged(pit, problem(Test("f()", "result == ([], 2, 2.0, 2, False)")), second).status == "passed"
+    second = "import os, math\ndef f(): return os.listdir('/tmp'), len('ab'), math.sqrt(4), 'LEFT' in os.environ"
+    assert judged(pit, problem(Test("f()", "result == ([], 2, 2.0, False)")), second).status == "passed"
 
 
-@pytest.mark.parametrize("name", ["hoards System V shared memory", "hides memory in messages that nobody can read any more"])
+@pytest.mark.parametrize(
+    "name", ["hoards System V shared memory", "hides memory in messages that nobody can read any more"]
+)
 def test_the_memory_of_one_program_is_back_before_the_next_starts(pit: Judge, name: str) -> None:
     (hoarder,) = (program for program in HOSTILE if program.name == name)
     for number in range(3):
