@@ -40,7 +40,7 @@ class Executor:
         work = [(by_id[candidate.problem_id], candidate) for candidate in from_batch(Candidate, candidates)]
         with self._recorder.span("execute", len(work)):
             ordered = list(self._judge.judge_all(work))
-        statuses = Counter(verdict.status for verdict in ordered)
+        statuses: Counter[str] = Counter(verdict.status for verdict in ordered)
         return Executed(self._recorder.actor, statuses, self._judge.load), to_batch(Verdict, ordered)
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]

@@ -21,6 +21,7 @@ from roles.records import Candidate, Problem, Verdict
 from roles.sandbox import isolation, jobs, tester
 from roles.sandbox.cache import Cache, key
 from roles.sandbox.errors import SandboxFault, SandboxUnavailable
+from roles.sandbox.isolation import Isolation
 from roles.sandbox.jobs import Compiled
 from roles.sandbox.limits import MIB, Limits
 from roles.sandbox.quiet import Quiet
@@ -51,8 +52,7 @@ class Load:
 class Judge:
     """Judges on `workers` jails at a time; thread-safe.
 
-    `isolation` is what was proved at the start. Raises `SandboxUnavailable`
-    when there is no nsjail or interpreter, or when the isolation is below `minimum_tier`.
+    Raises `SandboxUnavailable` when there is no nsjail or interpreter, or when the isolation is below `minimum_tier`.
     """
 
     def __init__(self, limits: Limits | None = None, workers: int = 1, minimum_tier: int = 2) -> None:
@@ -69,9 +69,10 @@ class Judge:
         self._idle: queue.SimpleQueue[dict[str, Worker]] = queue.SimpleQueue()
         for _ in range(workers):
             self._idle.put({})  # a place; its jails start with the first program of their language
+        self._isolation: Isolation | None = None
         self._threads = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="judge")
         try:
-            self.isolation = self._with_worker(languages.get("python"), isolation.probe)
+            self._with_worker(languages.get("python"), lambda worker: None)
             if self.isolation.tier < minimum_tier:
                 raise SandboxUnavailable(
                     f"isolation: tier {self.isolation.tier} of the demanded {minimum_tier} was obtained: "
@@ -97,7 +98,7 @@ class Judge:
                     continue
                 self._count("waiting")
                 pending[name] = self._threads.submit(self._judge_text, problem, candidate.text)
-                pending[name].add_done_callback(lambda future: future.cancelled() and self._count("waiting", -1))
+                pending[name].add_done_callback(self._leave_queue)
             for problem, candidate in pairs:
                 verdict = pending[problem.suite, problem.id, candidate.text].result()
                 self._count("judged")
@@ -105,6 +106,12 @@ class Judge:
         finally:
             for future in pending.values():
                 future.cancel()
+
+    @property
+    def isolation(self) -> Isolation:
+        """What was proved of the first jail; every later one is held to it."""
+        assert self._isolation is not None
+        return self._isolation
 
     @property
     def load(self) -> Load:
@@ -157,9 +164,17 @@ class Judge:
         worker = Worker(self.limits, language)
         with self._lock:
             self._all.add(worker)
-        if self._closed:
+        try:
+            if self._closed:
+                raise SandboxFault("the judge is closed")
+            found = isolation.probe(worker)
+            if self._isolation is None:
+                self._isolation = found
+            elif found.tier < self._isolation.tier:
+                raise SandboxFault(f"a new jail is weaker than the first: {'; '.join(found.missing)}")
+        except BaseException:
             self._discard(worker)
-            raise SandboxFault("the judge is closed")
+            raise
         return worker
 
     def _discard(self, worker: Worker | None) -> None:
@@ -172,6 +187,10 @@ class Judge:
     def _count(self, name: str, by: int = 1) -> None:
         with self._lock:
             self._counts[name] += by
+
+    def _leave_queue(self, future: concurrent.futures.Future[Verdict]) -> None:
+        if future.cancelled():
+            self._count("waiting", -1)
 
     def _judge_text(self, problem: Problem, text: str) -> Verdict:
         self._count("waiting", -1)

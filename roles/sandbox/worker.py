@@ -120,10 +120,14 @@ class Worker:
         limits: Limits | None = None,
     ) -> Ran:
         """Runs `job` (see `inside`) in a fresh process, with `files` in its folder and `given` on standard input."""
-        limits = limits or self.limits
+        try:
+            return self._run(job, files or {}, given, limits or self.limits)
+        except OSError as error:  # no descriptors, no memory, a group that is gone: ours, never the program's
+            raise self._fault(f"the host failed: {error}") from error
+
+    def _run(self, job: Mapping[str, Any], contents: Mapping[str, bytes], given: bytes, limits: Limits) -> Ran:
         confine = Confine.of(self.language) if job["kind"] != "python" else Confine()
         nonce = secrets.token_bytes(NONCE_BYTES)
-        contents = files or {}
         if job.get("nonce_argument"):
             job = {**job, "command": [*job["command"], nonce.hex()]}
         description = {**job, "files": [(name, len(content)) for name, content in contents.items()]}

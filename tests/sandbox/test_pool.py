@@ -1,5 +1,6 @@
 """Many programs at once: nothing is lost, nothing is done twice, whatever happens to the jails."""
 
+import errno
 import os
 import random
 import signal
@@ -9,6 +10,8 @@ import time
 import pytest
 
 from roles.records import Candidate, Problem, Test, Verdict
+from roles.sandbox import jail, seccomp
+from roles.sandbox.cgroup import MemoryGroup
 from roles.sandbox.errors import SandboxFault
 from roles.sandbox.judge import Judge
 from roles.sandbox.limits import MIB, Limits
@@ -105,6 +108,35 @@ def test_a_fault_is_never_kept_as_a_verdict(monkeypatch: pytest.MonkeyPatch) -> 
             list(judge.judge_all(work))
         monkeypatch.undo()
         assert next(iter(judge.judge_all(work))).status == "passed"
+
+
+def test_a_failing_host_is_a_fault_and_the_program_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Judge(LIMITS) as judge:
+        works, failed = os.memfd_create, []
+
+        def fail_once(*arguments: str) -> int:
+            if not failed:
+                failed.append(1)
+                raise OSError(errno.EMFILE, "Too many open files")
+            return works(*arguments)
+
+        monkeypatch.setattr(os, "memfd_create", fail_once)
+        assert next(judge.judge_all(problems(1))).status == "passed"
+        assert judge.load.faults == 1
+
+
+def test_a_jail_weaker_than_the_first_judges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Judge(LIMITS) as judge:
+        monkeypatch.setattr(MemoryGroup, "create", lambda: None)
+        monkeypatch.setattr(seccomp, "ARCHITECTURE", "another")
+        jail.server_code.cache_clear()
+        try:
+            for worker in list(judge._all):
+                os.kill(worker.pid, signal.SIGTERM)
+            with pytest.raises(SandboxFault, match="weaker than the first: no system-call filter"):
+                list(judge.judge_all(problems(1)))
+        finally:
+            jail.server_code.cache_clear()
 
 
 def test_who_is_alone_waits_for_the_busy_and_holds_the_next_off() -> None:
