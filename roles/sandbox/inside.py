@@ -43,9 +43,16 @@ def perform(descriptor: int) -> NoReturn:
             leave(0)
         if job["kind"] == "compile":
             leave(_compile(job))
-        os.execve(job["command"][0], job["command"], job["environment"])
+        _become(job)
     finally:
         leave(1)
+
+
+def _become(job: dict[str, Any]) -> NoReturn:
+    """Replaces this process by the job's command, with the signals that the interpreter ignores as they were."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    os.execve(job["command"][0], job["command"], job["environment"])
 
 
 def _write(name: str, content: bytes) -> None:
@@ -62,7 +69,7 @@ def _compile(job: dict[str, Any]) -> int:
     if child == 0:
         try:
             os.close(REPLIES)
-            os.execve(job["command"][0], job["command"], job["environment"])
+            _become(job)
         finally:
             os._exit(127)
     status = os.waitpid(child, 0)[1]

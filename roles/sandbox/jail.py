@@ -75,8 +75,10 @@ def command(limits: Limits, language: Language, control: int, log: int) -> list[
     }.items():  # fmt: skip
         arguments += [f"--rlimit_{name}", value]
     wanted = [*_SYSTEM_LIBRARIES, *_DEVICES, "/etc/ld.so.cache", "/etc/localtime", *mounts]
+    folders = {path for path in wanted if os.path.isdir(path)}
     for path in dict.fromkeys(path for path in wanted if os.path.exists(path)):
-        arguments += ["-R", path]
+        if folders.isdisjoint(map(str, Path(path).parents)):  # else it is there already, and would hide its folder
+            arguments += ["-R", path]
     arguments += ["-s", "/proc/self/fd:/dev/fd", "-m", "none:/tmp:tmpfs:size=65536,mode=1777"]
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         arguments += ["-s", f"/proc/self/fd/{descriptor}:/dev/{name}"]
