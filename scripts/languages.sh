@@ -38,3 +38,16 @@ if [ ${#wanted[@]} -gt 0 ]; then
         say "missing: ${wanted[*]}; without apt and root they have to be installed by hand"
     fi
 fi
+
+if [ "$(id -u)" = 0 ]; then node_home=/usr/local/lib/rewardranker/node; else node_home=$HOME/.local/share/rewardranker/node; fi
+if command -v npm >/dev/null && ! cmp -s requirements/node/package-lock.json "$node_home/installed.json"; then
+    mkdir -p build "$node_home"
+    say "installing TypeScript into $node_home with npm"
+    cp requirements/node/package.json requirements/node/package-lock.json "$node_home"
+    if (cd "$node_home" && umask 022 && npm ci --no-audit --no-fund --loglevel=error) >>"$log" 2>&1; then
+        cp requirements/node/package-lock.json "$node_home/installed.json"
+        chmod -R a+rX "$node_home"
+    else
+        say "npm could not install TypeScript; see $log"
+    fi
+fi
