@@ -1,66 +1,124 @@
-// Loads the program, answers the calls. The functions it needs are bound before the program runs.
+// Loads the program, answers the calls. Whatever the driver uses is bound before the program runs, to names of its
+// own: a program may patch or redefine any global and is still answered for what it returns.
+'use strict';
 (() => {
-  const fs = require('fs'), vm = require('vm');
-  const calls = JSON.parse(fs.readFileSync('calls.json', 'utf8'));
-  const nonce = process.argv[process.argv.length - 1];
-  process.argv.pop();
-  const writeSync = fs.writeSync, stringify = JSON.stringify, isArray = Array.isArray, isInteger = Number.isInteger;
-  const is = Object.is, prototype = Object.getPrototypeOf, plain = Object.prototype, keys = Object.keys;
-  const {MapEntries, SetValues} = {MapEntries: Map.prototype.entries, SetValues: Set.prototype.values};
-  const LARGEST = LARGEST_FRAME, NODES = 200000, DEPTH = 100;
-  class TooLarge extends Error {}
+  const fs = require('fs'), vm = require('vm'), path = require('path'), {types} = require('util');
+  const free = method => Function.prototype.call.bind(method); // a method as a function, untouched by later patches
+  const entries = free(Map.prototype.entries), values = free(Set.prototype.values);
+  const advance = free(Object.getPrototypeOf(new Map().entries()).next);
+  const step = free(Object.getPrototypeOf(new Set().values()).next);
+  const hexadecimal = free(BigInt.prototype.toString), cut = free(String.prototype.slice);
+  const {stringify, parse} = JSON, {isArray} = Array, {isInteger} = Number, {is, keys, getPrototypeOf} = Object;
+  const {isMap, isSet, isProxy, isDate, isRegExp, isNativeError, isPromise, isBoxedPrimitive} = types;
+  const {writeSync} = fs, bytes = Buffer.from, text = String, leave = process.reallyExit.bind(process);
+  const memory = /allocation failed/i, find = free(RegExp.prototype.exec);
+  const plain = Object.prototype, isError = Object.prototype.isPrototypeOf.bind(Error.prototype);
+  const LARGEST = LARGEST_FRAME, NODES = 200000, DEPTH = 100, TOO_LARGE = {};
 
-  function send(...frame) {
-    let line = stringify(frame).replace(/[\u0080-\uffff]/g, c => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
-    if (line.length > LARGEST) line = stringify([frame[0], 'big']);
-    const bytes = Buffer.from(nonce + ' ' + line + '\n', 'latin1');
-    for (let done = 0; done < bytes.length;) done += writeSync(3, bytes, done);
+  const calls = parse(fs.readFileSync('calls.json', 'utf8'));
+  const names = calls.map(call => /^\s*([A-Za-z_$][\w$]*)\s*[.(]/.exec(call)?.[1]);
+  const nonce = process.argv.pop();
+  let nodes = 0;
+
+  function send(index, kind, rest) {
+    let line = '[' + index + ',"' + kind + '"' + (rest === undefined ? '' : ',' + rest) + ']';
+    if (line.length > LARGEST) line = '[' + index + ',"big"]';
+    const data = bytes(nonce + ' ' + line + '\n', 'utf8');
+    for (let done = 0; done < data.length;) done += writeSync(3, data, done);
   }
 
-  function encode(x, left, depth) {
-    left.nodes -= 1 + (typeof x === 'string' ? x.length >> 4 : 0);
-    if (left.nodes < 0 || depth > DEPTH) throw new TooLarge();
-    const each = y => encode(y, left, depth + 1);
+  // The JSON text of a value. As a key of a map or an item of a set, a list is a tuple: it has to be hashed.
+  function encode(x, depth, hashed) {
+    nodes -= 1 + (typeof x === 'string' ? x.length >> 4 : 0);
+    if (nodes < 0 || depth > DEPTH) throw TOO_LARGE;
     switch (typeof x) {
-      case 'undefined': return null;
-      case 'boolean': case 'string': return x;
-      case 'number': return isInteger(x) && !is(x, -0) && x >= -1e15 && x <= 1e15 ? ['j', '' + x] : ['e', '' + (is(x, -0) ? '-0.0' : x)];
-      case 'bigint': return ['i', x.toString(16)];
-      case 'object': break;
-      default: return ['o', typeof x];
+      case 'undefined': return 'null';
+      case 'boolean': return x ? 'true' : 'false';
+      case 'string': return stringify(x);
+      case 'number':
+        if (isInteger(x) && x <= 9007199254740992 && x >= -9007199254740992 && !is(x, -0)) return '["j","' + x + '"]';
+        return '["e","' + (is(x, -0) ? '-0.0' : x) + '"]';
+      case 'bigint': return '["i","' + hexadecimal(x, 16) + '"]';
+      case 'object': return x === null ? 'null' : container(x, depth + 1, hashed);
+      default: return '["o","' + typeof x + '"]';
     }
-    if (x === null) return null;
-    if (isArray(x)) return ['l', ...Array.from(x, each)];
-    if (x instanceof Map) return ['d', ...Array.from(MapEntries.call(x), ([k, v]) => [each(k), each(v)])];
-    if (x instanceof Set) return ['s', ...Array.from(SetValues.call(x), each)];
-    const p = prototype(x);
-    if (p === plain || p === null) return ['d', ...keys(x).map(k => [k, each(x[k])])];
-    return ['o', 'object'];
+  }
+
+  function container(x, depth, hashed) {
+    let form;
+    if (isArray(x)) {
+      form = hashed ? '["t"' : '["l"';
+      for (let i = 0; i < x.length; i++) form += ',' + encode(x[i], depth, hashed);
+      return form + ']';
+    }
+    if (isMap(x) && !hashed) {
+      form = '["d"';
+      for (let all = entries(x), next = advance(all); !next.done; next = advance(all)) {
+        form += ',[' + encode(next.value[0], depth, true) + ',' + encode(next.value[1], depth, false) + ']';
+      }
+      return form + ']';
+    }
+    if (isSet(x)) {
+      form = hashed ? '["z"' : '["s"';
+      for (let all = values(x), next = step(all); !next.done; next = step(all)) form += ',' + encode(next.value, depth, true);
+      return form + ']';
+    }
+    if (isDate(x)) return '["o","Date"]';
+    if (isRegExp(x)) return '["o","RegExp"]';
+    if (isPromise(x)) return '["o","Promise"]';
+    if (isNativeError(x)) return '["o","Error"]';
+    const prototype = getPrototypeOf(x);
+    if (hashed || isBoxedPrimitive(x) || (prototype !== plain && prototype !== null)) return '["o","object"]';
+    const owned = keys(x);
+    form = '["d"';
+    for (let i = 0; i < owned.length; i++) {
+      form += ',[' + encode(owned[i], depth, true) + ',' + encode(x[owned[i]], depth, false) + ']';
+    }
+    return form + ']';
   }
 
   function raised(index, error) {
-    let name = 'Error';
-    try { name = String(error && error.name || typeof error).slice(0, 80); } catch {}
-    send(index, 'err', name, 1);
-    try { process.stderr.write(String(error && error.stack || error).slice(0, 2000) + '\n'); } catch {}
+    let name = 'Error', trace = '';
+    try {
+      name = isError(error) ? text(error.name) : typeof error;
+      if (isError(error) && find(memory, text(error.message))) name = 'OutOfMemoryError';
+      trace = cut(text(isError(error) ? error.stack : error), 0, 2000) + '\n';
+    } catch {}
+    send(index, 'err', stringify(cut(name, 0, 80)) + ',1');
+    try { writeSync(2, trace); } catch {}
   }
 
-  const run = (text, file) => vm.runInThisContext(text, {filename: file});
-  globalThis.require = require;
-  globalThis.module = module;
-  globalThis.exports = exports;
+  function load() {
+    const file = path.resolve('program.js'), module = {exports: {}, id: '.', filename: file, loaded: false};
+    // As Node.js wraps a module, but it hands out a way to evaluate an expression in the program's own scope.
+    const source = fs.readFileSync(file, 'utf8') + '\n;return function () { return eval(arguments[0]); };';
+    const parameters = ['exports', 'require', 'module', '__filename', '__dirname'];
+    const program = vm.compileFunction(source, parameters, {filename: file});
+    require.main = module;
+    return program.call(module.exports, module.exports, require, module, file, path.dirname(file));
+  }
+
+  let evaluate;
   try {
-    run(fs.readFileSync('program.js', 'utf8'), 'program.js');
+    evaluate = load();
   } catch (error) {
-    return raised(-1, error);
+    raised(-1, error);
+    leave(1);
   }
   send(-1, 'ok');
-  calls.forEach((call, index) => {
+  for (let index = 0; index < calls.length; index++) {
     try {
-      send(index, 'val', encode(run('(' + call + '\n)', 'call.js'), {nodes: NODES}, 0));
+      if (names[index] !== undefined && evaluate('typeof ' + names[index]) === 'undefined') {
+        send(index, 'undefined');
+        continue;
+      }
+      const value = evaluate('(' + calls[index] + '\n)');
+      nodes = NODES;
+      send(index, 'val', encode(value, 0, false));
     } catch (error) {
-      if (error instanceof TooLarge) send(index, 'big');
+      if (error === TOO_LARGE) send(index, 'big');
       else raised(index, error);
     }
-  });
+  }
+  leave(0);
 })();
