@@ -31,8 +31,9 @@ _NOT_PERMITTED = (
     298, 300, 303, 304, 321, 323,  # perf_event_open, fanotify_init, *_handle_at, bpf, userfaultfd
     134, 154, 135,  # uselib, modify_ldt, personality
     29, 64, 68, 240,  # shmget, semget, msgget, mq_open: freed late, at the cost of the next program
-    141, 142, 144, 203, 251, 314,  # setpriority, sched_set*, ioprio_set: the init of the job has the same user
+    141, 142, 203, 251, 314,  # setpriority, sched_set*, ioprio_set: the init of the job has the same user
 )  # fmt: skip
+_IGNORED = (144,)  # sched_setscheduler: Mono prints on standard output when its first call of it fails
 _NOT_THERE = (425, 426, 427, 434, 435)  # io_uring_*, pidfd_open, clone3
 
 
@@ -50,7 +51,7 @@ def program() -> bytes:
         _instruction(_ABOVE_OR_EQUAL, _X32_BIT, if_false=1),
         _instruction(_RETURN, _ERRNO | errno.ENOSYS),
     ]
-    for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS)):
+    for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS), (_IGNORED, 0)):
         for number in numbers:
             lines += [_instruction(_EQUAL, number, if_false=1), _instruction(_RETURN, _ERRNO | code)]
     for number in _SOCKETS:
