@@ -1,4 +1,4 @@
-"""Reading and writing of JSONL, plain or gzip, with errors that name file, line and field."""
+"""Reading and writing of JSONL, plain or gzip, and reading of Parquet, with errors that name file, line and field."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 T = TypeVar("T")
 _MISSING = object()
@@ -52,7 +55,13 @@ class Row:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The JSON objects of `path`, one a line; blank lines are skipped. Raises `SuiteError`."""
+    """The JSON objects of `path`, one a line; blank lines are skipped. Raises `SuiteError`.
+
+    A name that ends in .parquet is read as Parquet; its rows count as lines.
+    """
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+        return
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
             for number, line in enumerate(file, 1):
@@ -60,6 +69,17 @@ def read_rows(path: Path) -> Iterator[Row]:
                     yield _row(path, number, line)
     except (OSError, EOFError, zlib.error) as error:
         raise SuiteError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    number = 0
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=64):
+            for values in batch.to_pylist():
+                number += 1
+                yield Row(path, number, values)
+    except (OSError, pa.ArrowException) as error:
+        raise SuiteError(f"{path}: cannot be read: {error}") from error
 
 
 def _row(path: Path, number: int, line: bytes) -> Row:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from roles.problems.files import SuiteError
-from roles.problems.formats import humaneval, mbpp, mbxp, multipl_e, native
+from roles.problems.formats import apps, codecontests, evalplus, humaneval, mbpp, mbxp, multipl_e, native
 from roles.records import Problem
 
 _FORMATS: dict[str, Callable[[Path], list[Problem]]] = {
     "mbpp": mbpp.load, "humaneval": humaneval.load, "mbxp": mbxp.load, "multipl_e": multipl_e.load,
+    "evalplus": evalplus.load, "apps": apps.load, "codecontests": codecontests.load,
 }  # fmt: skip
 
 

@@ -178,7 +178,7 @@ OWN = {"id": "a", "prompt": "", "entry_point": "f", "tests": [{"call": "f()", "c
         ({"id": 5}, r"line 2, field 'id': expected str, got 5"),
         ({"id": ""}, r"line 2, field 'id': is empty"),
         ({"prompt": None}, r"line 2, field 'prompt': expected str, got null"),
-        ({"language": "cobol"}, r"line 2, field 'language': 'cobol' is not known; allowed: python"),
+        ({"language": "cobol"}, r"line 2, field 'language': 'cobol' is not known; allowed: .*python"),
         ({"tests": []}, r"line 2, field 'tests': is empty"),
         ({"tests": ["f()"]}, r"line 2, field 'tests': each test must be"),
         ({"tests": [{"call": "f(", "check": "result"}]}, r"line 2, field 'tests': problem '.*', test 1, line 1"),
@@ -238,10 +238,10 @@ def test_files_that_are_no_suite_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"neither")
         with pytest.raises(SuiteError, match=rf"{name}: cannot be read"):
             suites.load(str(tmp_path / name))
-    with pytest.raises(SuiteError, match=r"there is no file 'nowhere.jsonl'.*humaneval, mbpp"):
+    with pytest.raises(SuiteError, match=r"there is no file 'nowhere.jsonl'.*apps, codecontests"):
         suites.load("nowhere.jsonl")
-    with pytest.raises(SuiteError, match=r"the format 'apps' is not known; allowed: humaneval, mbpp"):
-        suites.load("apps:x.jsonl")
+    with pytest.raises(SuiteError, match=r"the format 'none' is not known; allowed: apps, codecontests"):
+        suites.load("none:x.jsonl")
     twice = write(tmp_path / "twice.jsonl", [OWN, OWN])
     with pytest.raises(SuiteError, match=r"the problem id 'a' occurs twice"):
         suites.load(str(twice))
