@@ -13,10 +13,11 @@ ARCHITECTURE = "x86_64"
 _AUDIT_X86_64 = 0xC000003E
 _LOAD, _EQUAL, _ABOVE_OR_EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _KILL, _ERRNO, _ALLOW = 0x80000000, 0x50000, 0x7FFF0000
-_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in struct seccomp_data
 _X32_BIT = 1 << 30
 _NEW_NAMESPACES = 0x7E020000
 _SOCKETS, _CLONE, _PRLIMIT, _AF_UNIX = (41, 53), 56, 302, 1  # socket and socketpair
+_SET_SCHEDULER, _SCHED_OTHER = 144, 0
 
 _NOT_PERMITTED = (
     101, 310, 311, 312, 438, 440, 448,  # ptrace, process_vm_*, kcmp, pidfd_getfd, process_madvise, process_mrelease
@@ -33,7 +34,6 @@ _NOT_PERMITTED = (
     29, 64, 68, 240,  # shmget, semget, msgget, mq_open: freed late, at the cost of the next program
     141, 142, 203, 251, 314,  # setpriority, sched_set*, ioprio_set: the init of the job has the same user
 )  # fmt: skip
-_IGNORED = (144,)  # sched_setscheduler: Mono prints on standard output when its first call of it fails
 _NOT_THERE = (425, 426, 427, 434, 435)  # io_uring_*, pidfd_open, clone3
 
 
@@ -51,7 +51,7 @@ def program() -> bytes:
         _instruction(_ABOVE_OR_EQUAL, _X32_BIT, if_false=1),
         _instruction(_RETURN, _ERRNO | errno.ENOSYS),
     ]
-    for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS), (_IGNORED, 0)):
+    for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS)):
         for number in numbers:
             lines += [_instruction(_EQUAL, number, if_false=1), _instruction(_RETURN, _ERRNO | code)]
     for number in _SOCKETS:
@@ -68,6 +68,11 @@ def program() -> bytes:
         _instruction(_EQUAL, 0, if_true=1),
         _instruction(_RETURN, _ERRNO | errno.EPERM),
         _instruction(_RETURN, _ALLOW),
+        _instruction(_EQUAL, _SET_SCHEDULER, if_false=4),  # Mono asks for what it has, and prints a refusal
+        _instruction(_LOAD, _SECOND_ARGUMENT),
+        _instruction(_EQUAL, _SCHED_OTHER, if_false=1),
+        _instruction(_RETURN, _ERRNO | 0),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
         _instruction(_EQUAL, _CLONE, if_false=3),
         _instruction(_LOAD, _FIRST_ARGUMENT),
         _instruction(_ANY_BIT, _NEW_NAMESPACES, if_false=1),
