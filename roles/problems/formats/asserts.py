@@ -39,6 +39,32 @@ def from_assert(statement: ast.stmt, remote: frozenset[str], entry_point: str, k
     return Test(ast.unparse(renamed), check)
 
 
+def from_check(source: str, entry_point: str, program: bool = False) -> tuple[Test, ...]:
+    """The tests of a script that defines `check(candidate)`: one for each assert when all of them stand alone, else
+    the whole script as one test.
+
+    With `program`, names that the script does not bind are the program's, and calls may use them. Raises `ValueError`
+    when there is no such function or no assert in it, `SyntaxError` when it is not Python.
+    """
+    module = ast.parse(source)
+    check = next((node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "check"), None)
+    if check is None or len(check.args.args) != 1:
+        raise ValueError("does not define check(candidate)")
+    remote = frozenset([check.args.args[0].arg, entry_point])
+    known = _names(check) - _bound(module) if program else frozenset()
+    tests = []
+    for statement in check.body:
+        if _is_idle(statement):
+            continue
+        test = from_assert(statement, remote, entry_point, known)
+        if test is None:
+            return (Test("", source, "script"),)
+        tests.append(test)
+    if not tests:
+        raise ValueError("check(candidate) has no assert")
+    return tuple(tests)
+
+
 def script(statements: list[ast.stmt]) -> Test:
     """A test that runs `statements` as the body of `check(candidate)`, with the imports that they need."""
     names = frozenset().union(*(_names(statement) for statement in statements)) if statements else frozenset()
@@ -46,6 +72,29 @@ def script(statements: list[ast.stmt]) -> Test:
     body = "\n".join(f"    {line}" for statement in statements for line in ast.unparse(statement).splitlines())
     imports = "".join(f"import {name}\n" for name in modules)
     return Test("", f"{imports}def check(candidate):\n{body}\n", "script")
+
+
+def _is_idle(statement: ast.stmt) -> bool:
+    """A docstring, `pass`, `print(...)` or `assert True`."""
+    match statement:
+        case ast.Pass() | ast.Expr(value=ast.Constant()) | ast.Assert(test=ast.Constant(value=True)):
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
+            return True
+    return False
+
+
+def _bound(module: ast.Module) -> frozenset[str]:
+    """Names that a module binds anywhere."""
+    names = {node.id for node in ast.walk(module) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+    return frozenset(names)
 
 
 def _is_call(node: ast.AST, remote: frozenset[str]) -> bool:
