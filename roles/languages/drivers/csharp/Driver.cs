@@ -9,6 +9,7 @@ using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Threading;
 
 namespace RewardRanker
 {
@@ -35,6 +36,15 @@ namespace RewardRanker
         {
             Debug.Listeners.Clear();
             Debug.Listeners.Add(new FailedAssertion());
+            int status = 0;
+            var thread = new Thread(() => status = Run(arguments), 16 << 20); // unwinding a larger stack takes seconds
+            thread.Start();
+            thread.Join();
+            return status;
+        }
+
+        static int Run(string[] arguments)
+        {
             if (arguments.Length == 1)
                 return AppDomain.CurrentDomain.ExecuteAssembly(arguments[0]);
             largest = int.Parse(arguments[2], CultureInfo.InvariantCulture);
@@ -83,7 +93,7 @@ namespace RewardRanker
             Send(index, ", \"err\", " + encoder.Text + ", 1");
             try
             {
-                string text = error.ToString();
+                string text = error.GetType().FullName + ": " + error.Message; // a trace may have a million lines
                 byte[] bytes = Encoding.UTF8.GetBytes(text.Substring(0, Math.Min(text.Length, 2000)) + "\n");
                 Write(2, bytes, (IntPtr)bytes.Length);
             }
