@@ -1,0 +1,93 @@
+"""C++, compiled by GCC.
+
+The standard library's headers are compiled once per machine, together with the driver: parsing them is what most of a
+compilation of a short program consists of.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from roles.languages import braces, cache, toolchain
+from roles.languages.base import Build, Executed, Runtime
+from roles.records import Problem
+from roles.sandbox.limits import MIB, Limits
+
+_FLAGS = ("-std=gnu++17", "-O1", "-w", "-pipe")
+_HEADER, _DRIVER = "judge.h", "judge.cpp"
+_TOOLS = ("/usr/bin/as", "/usr/bin/ld", "/usr/bin/ld.bfd", "/usr/bin/ld.gold")
+_GOLD = "/usr/bin/ld.gold"  # takes a third of the other linker's time
+_WHOLE_LIBRARY = re.compile(
+    r"(\s|//[^\n]*|/\*.*?\*/|#[ \t]*(include|pragma)\b[^\n]*\n)*?#[ \t]*include[ \t]*<bits/stdc\+\+\.h>", re.DOTALL
+)
+
+
+class Cpp(Executed):
+    name = "cpp"
+    stop = ("\n}", "\n```")
+    headroom_bytes = 16 * MIB
+    memory_signs = ("std::bad_alloc",)
+
+    def assemble(self, problem: Problem, completion: str) -> str:
+        text = problem.prompt + completion
+        return text if problem.weak else braces.close(text, characters=True)  # a test program closes them itself
+
+    def runtime(self, foreign_user: bool) -> Runtime:
+        mounts = ["/usr/include", *_TOOLS, *map(str, [_precompiled()] if _precompiled() else [])]
+        return toolchain.find(self.name, ["g++"], ["-dumpfullversion"], mounts, "the package g++")
+
+    def program(self, text: str, limits: Limits) -> Build:
+        folder = _precompiled()
+        header = ("-include", str(folder / _HEADER)) if folder and _WHOLE_LIBRARY.match(text) else ()
+        return self._build({"program.cpp": text}, (*header, "program.cpp"), ())
+
+    def calls(self, text: str, setup: str, calls: Sequence[str], limits: Limits) -> Build:
+        answered = "".join(f"auto __judge_{i} = __judge::call(+[] {{ return {call};\n}});\n" for i, call in enumerate(calls))
+        files = {
+            "program.cpp": f"{text}\n{setup}\n",
+            "calls.cpp": f'#define main __judge_program_main\n#include "program.cpp"\n{answered}',
+        }
+        folder = _precompiled()
+        if folder is None:
+            files |= {name: toolchain.driver(f"cpp/{name}") for name in (_HEADER, _DRIVER)}
+        here = str(folder) if folder else "."
+        driver = f"{here}/judge.o" if folder else f"{here}/{_DRIVER}"
+        return self._build(files, ("-include", f"{here}/{_HEADER}", "calls.cpp", driver), (str(limits.reply_bytes),))
+
+    def _build(self, files: dict[str, str], sources: Sequence[str], arguments: Sequence[str]) -> Build:
+        compiler = toolchain.find(self.name, ["g++"], ["-dumpfullversion"], [], "the package g++").executable
+        linker = ("-fuse-ld=gold",) if Path(_GOLD).exists() else ()
+        compile = (compiler, *_FLAGS, *linker, *sources, "-o", "program")
+        return Build(files, ("/tmp/program", *arguments), compile, ("program",))
+
+
+@functools.cache
+def _precompiled() -> Path | None:
+    """The folder of the driver, compiled, and of its header, precompiled. None when it cannot be made."""
+    compiler = toolchain.find("cpp", ["g++"], ["-dumpfullversion"], [], "the package g++").executable
+    texts = {name: toolchain.driver(f"cpp/{name}") for name in (_HEADER, _DRIVER)}
+
+    def build(folder: Path) -> None:
+        for name, text in texts.items():
+            folder.joinpath(name).write_text(text, encoding="utf-8")
+        for command in (
+            [compiler, *_FLAGS, "-x", "c++-header", _HEADER, "-o", f"{_HEADER}.gch"],
+            [compiler, *_FLAGS, "-c", _DRIVER, "-o", "judge.o"],
+        ):
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+
+    return cache.folder("cpp", repr((_identity(compiler), _FLAGS, sorted(texts.items()))), build)
+
+
+def _identity(compiler: str) -> str:
+    """Tells one compiler with its headers from every other."""
+    printed = subprocess.run(
+        [compiler, "-v", "-E", "-x", "c++", "-include", "bits/stdc++.h", "/dev/null", "-o", "/dev/null", "-H"],
+        capture_output=True, text=True, check=False, timeout=60,
+    ).stderr  # fmt: skip
+    headers = [line.lstrip(". ") for line in printed.splitlines() if line.startswith(". ")]
+    return repr((printed.partition("COLLECT_GCC_OPTIONS")[0], [(name, Path(name).stat().st_mtime_ns) for name in headers]))
