@@ -31,8 +31,9 @@ class PHP(Executed):
 
     def calls(self, text: str, setup: str, calls: Sequence[str], limits: Limits) -> Build:
         driver = toolchain.driver("php.php").replace("LARGEST_FRAME", str(limits.reply_bytes))
-        files = {"program.php": f"{text}\n{setup}" if setup else text, "calls.json": json.dumps(list(calls))}
-        return Build(files | {"driver.php": driver}, (*self._php(limits), "driver.php"), syntax_check=self._check(limits))
+        source = f"{text}\n{setup}" if setup else text
+        files = {"program.php": source, "calls.json": json.dumps(list(calls)), "driver.php": driver}
+        return Build(files, (*self._php(limits), "driver.php"), syntax_check=self._check(limits))
 
     def _php(self, limits: Limits) -> tuple[str, ...]:
         executable = self.runtime(False).executable

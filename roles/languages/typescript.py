@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from roles.languages import toolchain
 from roles.languages.base import Build, MissingRuntime, Runtime
-from roles.languages.javascript import NodeLanguage
+from roles.languages.node import NodeLanguage
 from roles.sandbox.limits import Limits
 
 # `make languages` installs the packages of requirements/node in the first of these when root, else in the second. A
@@ -19,11 +18,10 @@ from roles.sandbox.limits import Limits
 _FOLDERS = (Path("/usr/local/lib/rewardranker/node"), Path.home() / ".local/share/rewardranker/node")
 _OPTIONS = (
     "--ignoreConfig", "--target", "es2022", "--lib", "esnext", "--module", "commonjs", "--strict", "false",
-    "--skipLibCheck", "--singleThreaded", "--pretty", "false",
+    "--moduleDetection", "force", "--skipLibCheck", "--singleThreaded", "--pretty", "false",
 )  # fmt: skip
 _USES_NODE = re.compile(r"\b(import|require|process|Buffer|NodeJS|global|URL|URLSearchParams|TextEncoder|TextDecoder|"
                         r"performance|queueMicrotask|setImmediate|structuredClone|__dirname|__filename)\b")  # fmt: skip
-_DECLARES_NODE = re.compile(r"^\s*declare\s+(var|let|const)\s+(require|process)\b", re.MULTILINE)
 _GLOBALS = """declare var console: any;
 declare function setTimeout(callback: (...given: any[]) => void, delay?: number, ...given: any[]): any;
 declare function setInterval(callback: (...given: any[]) => void, delay?: number, ...given: any[]): any;
@@ -58,7 +56,7 @@ class TypeScript(NodeLanguage):
         compiler = _installed(False)
         command = [compiler.executable, *_OPTIONS, "program.ts", "globals.d.ts"]
         declarations = _GLOBALS
-        if _USES_NODE.search(source) and not _DECLARES_NODE.search(source):
+        if _USES_NODE.search(source):
             declarations = ""
             command += ["--types", "node", "--typeRoots", f"{compiler.mounts[1]}/@types"]
         else:
