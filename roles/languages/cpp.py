@@ -6,6 +6,7 @@ compilation of a short program consists of.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import subprocess
@@ -19,8 +20,8 @@ from roles.sandbox.limits import MIB, Limits
 
 _FLAGS = ("-std=gnu++17", "-O1", "-w", "-pipe")
 _HEADER, _DRIVER = "judge.h", "judge.cpp"
-_TOOLS = ("/usr/bin/as", "/usr/bin/ld", "/usr/bin/ld.bfd", "/usr/bin/ld.gold")
 _GOLD = "/usr/bin/ld.gold"  # takes a third of the other linker's time
+_NEEDED = ("/usr/include", "/usr/bin/as", "/usr/bin/ld", "/usr/bin/ld.bfd", _GOLD)
 _WHOLE_LIBRARY = re.compile(
     r"(\s|//[^\n]*|/\*.*?\*/|#[ \t]*(include|pragma)\b[^\n]*\n)*?#[ \t]*include[ \t]*<bits/stdc\+\+\.h>", re.DOTALL
 )
@@ -37,8 +38,8 @@ class Cpp(Executed):
         return text if problem.weak else braces.close(text, characters=True)  # a test program closes them itself
 
     def runtime(self, foreign_user: bool) -> Runtime:
-        mounts = ["/usr/include", *_TOOLS, *map(str, [_precompiled()] if _precompiled() else [])]
-        return toolchain.find(self.name, ["g++"], ["-dumpfullversion"], mounts, "the package g++")
+        found, folder = _compiler(), _precompiled()
+        return dataclasses.replace(found, mounts=(*found.mounts, str(folder))) if folder else found
 
     def program(self, text: str, limits: Limits) -> Build:
         folder = _precompiled()
@@ -46,11 +47,9 @@ class Cpp(Executed):
         return self._build({"program.cpp": text}, (*header, "program.cpp"), ())
 
     def calls(self, text: str, setup: str, calls: Sequence[str], limits: Limits) -> Build:
-        answered = "".join(f"auto __judge_{i} = __judge::call(+[] {{ return {call};\n}});\n" for i, call in enumerate(calls))
-        files = {
-            "program.cpp": f"{text}\n{setup}\n",
-            "calls.cpp": f'#define main __judge_program_main\n#include "program.cpp"\n{answered}',
-        }
+        lines = ["#define main __judge_program_main", '#include "program.cpp"']
+        lines += [f"auto __judge_{i} = __judge::call(+[] {{ return {call};\n}});" for i, call in enumerate(calls)]
+        files = {"program.cpp": f"{text}\n{setup}\n", "calls.cpp": "\n".join(lines) + "\n"}
         folder = _precompiled()
         if folder is None:
             files |= {name: toolchain.driver(f"cpp/{name}") for name in (_HEADER, _DRIVER)}
@@ -59,16 +58,19 @@ class Cpp(Executed):
         return self._build(files, ("-include", f"{here}/{_HEADER}", "calls.cpp", driver), (str(limits.reply_bytes),))
 
     def _build(self, files: dict[str, str], sources: Sequence[str], arguments: Sequence[str]) -> Build:
-        compiler = toolchain.find(self.name, ["g++"], ["-dumpfullversion"], [], "the package g++").executable
         linker = ("-fuse-ld=gold",) if Path(_GOLD).exists() else ()
-        compile = (compiler, *_FLAGS, *linker, *sources, "-o", "program")
+        compile = (_compiler().executable, *_FLAGS, *linker, *sources, "-o", "program")
         return Build(files, ("/tmp/program", *arguments), compile, ("program",))
+
+
+def _compiler() -> Runtime:
+    return toolchain.find("cpp", ["g++"], ["-dumpfullversion"], _NEEDED, "the package g++")
 
 
 @functools.cache
 def _precompiled() -> Path | None:
     """The folder of the driver, compiled, and of its header, precompiled. None when it cannot be made."""
-    compiler = toolchain.find("cpp", ["g++"], ["-dumpfullversion"], [], "the package g++").executable
+    compiler = _compiler().executable
     texts = {name: toolchain.driver(f"cpp/{name}") for name in (_HEADER, _DRIVER)}
 
     def build(folder: Path) -> None:
@@ -85,9 +87,7 @@ def _precompiled() -> Path | None:
 
 def _identity(compiler: str) -> str:
     """Tells one compiler with its headers from every other."""
-    printed = subprocess.run(
-        [compiler, "-v", "-E", "-x", "c++", "-include", "bits/stdc++.h", "/dev/null", "-o", "/dev/null", "-H"],
-        capture_output=True, text=True, check=False, timeout=60,
-    ).stderr  # fmt: skip
-    headers = [line.lstrip(". ") for line in printed.splitlines() if line.startswith(". ")]
-    return repr((printed.partition("COLLECT_GCC_OPTIONS")[0], [(name, Path(name).stat().st_mtime_ns) for name in headers]))
+    command = [compiler, "-v", "-E", "-x", "c++", "/dev/null"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stderr
+    folders = [Path(line.strip()) for line in printed.splitlines() if line.startswith(" /")]
+    return repr((printed, [(str(folder), folder.stat().st_mtime_ns) for folder in folders if folder.is_dir()]))
