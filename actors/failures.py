@@ -9,19 +9,19 @@ from pathlib import Path
 
 import torch
 
-from roles.optimisation import NonFiniteLoss
+from roles.optimisation import Diverged
 
 
 class TrainingStopped(RuntimeError):
-    """A learner met a loss that is not finite. The message says where its batch was saved."""
+    """A learner met a loss that is not finite or went past a limit. The message says where its batch was saved."""
 
 
 @contextmanager
 def saving_batch(run_dir: Path) -> Iterator[None]:
-    """Save the batch of a `NonFiniteLoss` in `run_dir` and raise `TrainingStopped`, which crosses Ray as text."""
+    """Save the batch of a `Diverged` in `run_dir` and raise `TrainingStopped`, which crosses Ray as text."""
     try:
         yield
-    except NonFiniteLoss as error:
+    except Diverged as error:
         path = run_dir / f"failed-batch-{time.time_ns()}.pt"
         torch.save(error.batch, path)
         raise TrainingStopped(f"{error}; the batch is saved in {path}") from None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from roles.sequences import TokenSequence, rectangle
+
+LOGITS_AT_ONCE = 1 << 26  # beyond them logits are made in pieces, and made again for the gradient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +27,39 @@ class Completions:
 
     def log_probs(self, head: Any, temperature: float = 1.0) -> Tensor:
         """(B, T) float32 log-probability of each token under the output layer `head`; 0 on padding."""
-        logits = head(self.before[self.mask]).float() / temperature
-        log_probs = torch.zeros(self.ids.shape, device=self.ids.device)
-        log_probs[self.mask] = -functional.cross_entropy(logits, self.ids[self.mask], reduction="none")
-        return log_probs
+        return self._under(head, temperature, _log_probs)
+
+    def entropies(self, head: Any, temperature: float = 1.0) -> Tensor:
+        """(B, T) float32 entropy of the distribution that each token was drawn from, in nats; 0 on padding."""
+        return self._under(head, temperature, _entropies)
+
+    def _under(self, head: Any, temperature: float, measure: Measure) -> Tensor:
+        """Logits of completion tokens only, and of so many at a time that memory does not grow with their number."""
+        states, ids = self.before[self.mask], self.ids[self.mask]
+        size = max(1, LOGITS_AT_ONCE // head.weight.shape[0])
+
+        def part(states: Tensor, ids: Tensor) -> Tensor:
+            return measure(head(states).float() / temperature, ids)
+
+        measured = torch.zeros(self.ids.shape, device=self.ids.device)
+        if len(ids) <= size:
+            measured[self.mask] = part(states, ids)
+        else:
+            pieces = zip(states.split(size), ids.split(size), strict=True)
+            measured[self.mask] = torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])
+        return measured
+
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+
+
+def _log_probs(logits: Tensor, ids: Tensor) -> Tensor:
+    return -functional.cross_entropy(logits, ids, reduction="none")
+
+
+def _entropies(logits: Tensor, ids: Tensor) -> Tensor:
+    log_probs = torch.log_softmax(logits, dim=-1)
+    return -(log_probs.exp() * log_probs).sum(dim=-1)
 
 
 def forward(trunk: Any, sequences: Sequence[TokenSequence], pad_id: int) -> Completions:

@@ -1,78 +1,72 @@
 """PPO (arXiv 1707.06347) as pure functions over right-padded tensors of shape (B, T).
 
-Masks are true on completion tokens. Every mean is over the masked tokens of the whole argument.
+Masks are true on completion tokens. Losses are per token: what they add up to is decided by `token_weights`, from
+counts of the whole minibatch, so that the way in which a minibatch is cut into forward passes cannot change it.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-MAX_LOG_RATIO = 20.0  # exp() beyond it is only overflow
+from roles.policy.kl import MAX_LOG_RATIO
+
+Aggregation = Literal["token", "sequence", "constant"]
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def ratio(log_probs: Tensor, base_log_probs: Tensor) -> Tensor:
+    return (log_probs - base_log_probs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
 
-def whiten(values: Tensor, mask: Tensor) -> Tensor:
-    """Zero mean and unit variance over the masked tokens; zero elsewhere."""
-    mean = masked_mean(values, mask)
-    variance = masked_mean((values - mean) ** 2, mask)
-    return (values - mean) * torch.rsqrt(variance + 1e-8) * mask
+def token_weights(mask: Tensor, aggregation: Aggregation, tokens: int, sequences: int, constant: int) -> Tensor:
+    """(B, T) weight of each token's loss in a minibatch of `tokens` tokens in `sequences` sequences.
 
-
-def token_rewards(terminal: Tensor, log_probs: Tensor, reference_log_probs: Tensor, mask: Tensor, kl: float) -> Tensor:
-    """`-kl * (log pi - log ref)` on every completion token, and `terminal` added on the last (InstructGPT, eq. 2).
-
-    Args:
-        terminal: (B,) reward of each completed sequence.
-        log_probs, reference_log_probs, mask: (B, T).
-        kl: coefficient of the penalty.
+    `token`: all tokens alike. `sequence`: all sequences alike, so that a token of a long one counts less.
+    `constant`: over `constant` tokens a sequence, which removes that bias (Dr. GRPO, arXiv 2503.20783).
     """
-    rewards = -kl * (log_probs - reference_log_probs) * mask
-    positions = torch.arange(mask.shape[1], device=mask.device)
-    last = (mask * positions).argmax(dim=1)
-    rewards[torch.arange(len(last), device=mask.device), last] += terminal
-    return rewards
+    if aggregation == "token":
+        return mask / tokens
+    if aggregation == "sequence":
+        return mask / (mask.sum(dim=1, keepdim=True).clamp(min=1) * sequences)
+    return mask / (constant * sequences)
 
 
-def generalised_advantages(
-    rewards: Tensor, values: Tensor, mask: Tensor, discount: float, smoothing: float
+def clipped_surrogate(
+    log_probs: Tensor,
+    proximal_log_probs: Tensor,
+    advantages: Tensor,
+    clip: float,
+    clip_high: float | None = None,
+    dual_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimation (arXiv 1506.02438, eq. 16).
+    """PPO's surrogate of each token, to be minimised, and where the clip took effect.
 
-    Args:
-        rewards, values, mask: (B, T); `values[:, t]` is the critic's estimate before token t is drawn.
-        discount: gamma. smoothing: lambda.
-
-    Returns:
-        (B, T) advantages and (B, T) returns, both zero outside the mask. The value after the last token is zero.
+    `-min(u A, clip(u, 1 - clip, 1 + clip_high) A)` with u the ratio to the proximal policy; where A < 0 and with
+    `dual_clip` c > 1, no more than `-c A` (arXiv 1912.09729).
     """
-    advantages = torch.zeros_like(rewards)
-    following_advantage = torch.zeros_like(rewards[:, 0])
-    following_value = torch.zeros_like(rewards[:, 0])
-    for t in range(rewards.shape[1] - 1, -1, -1):
-        delta = rewards[:, t] + discount * following_value - values[:, t]
-        following_advantage = (delta + discount * smoothing * following_advantage) * mask[:, t]
-        following_value = values[:, t] * mask[:, t]
-        advantages[:, t] = following_advantage
-    return advantages, (advantages + values) * mask
+    u = ratio(log_probs, proximal_log_probs)
+    plain = u * advantages
+    clipped = u.clamp(1 - clip, 1 + (clip if clip_high is None else clip_high)) * advantages
+    surrogate = torch.minimum(plain, clipped)
+    if dual_clip is not None:
+        surrogate = torch.where(advantages < 0, torch.maximum(surrogate, dual_clip * advantages), surrogate)
+    return -surrogate, clipped < plain
 
 
-def clipped_policy_loss(
-    log_probs: Tensor, behaviour_log_probs: Tensor, advantages: Tensor, mask: Tensor, clip: float
-) -> tuple[Tensor, Tensor]:
-    """PPO's clipped surrogate, to be minimised, and the share of tokens on which the clip took effect.
-
-    `-mean min(u A, clip(u, 1 - clip, 1 + clip) A)` with u the ratio to the policy that sampled.
-    """
-    ratio = (log_probs - behaviour_log_probs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
-    plain = ratio * advantages
-    clipped = ratio.clamp(1 - clip, 1 + clip) * advantages
-    return -masked_mean(torch.minimum(plain, clipped), mask), masked_mean((clipped < plain).float(), mask)
+def behaviour_weights(proximal_log_probs: Tensor, behaviour_log_probs: Tensor, cap: float | None) -> Tensor:
+    """`w = proximal / behaviour`, cut at `cap`: the correction of decoupled PPO (arXiv 2110.00641) for samples of an
+    older policy or of another engine. No gradient flows through it."""
+    weights = ratio(proximal_log_probs, behaviour_log_probs).detach()
+    return weights if cap is None else weights.clamp(max=cap)
 
 
-def value_loss(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """Half the mean squared error of the critic."""
-    return 0.5 * masked_mean((values - returns) ** 2, mask)
+def value_loss(values: Tensor, returns: Tensor, old_values: Tensor | None = None, clip: float | None = None) -> Tensor:
+    """Half the squared error of the critic for each token; with `clip`, the larger one of it and of the error of the
+    value moved from `old_values` by at most `clip`."""
+    error = (values - returns).square()
+    if clip is not None and old_values is not None:
+        near = old_values + (values - old_values).clamp(-clip, clip)
+        error = torch.maximum(error, (near - returns).square())
+    return 0.5 * error

@@ -7,9 +7,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from roles.optimisation import NonFiniteLoss
+from roles.optimisation import GradientTooLarge, NonFiniteLoss
+from roles.policy.advantages import leave_one_out
+from roles.policy.kl import KLSettings
 from roles.policy.rewards import RewardMix, RewardShaper
-from roles.policy.trainer import PolicyTrainer, PPOSettings, Rollout
+from roles.policy.trainer import KLTooFar, PolicyTrainer, PPOSettings, Rollout
 from roles.records import Score, Verdict
 from roles.sequences import TokenSequence, pad, token_log_probs
 
@@ -40,10 +42,22 @@ def sample(model: LlamaForCausalLM, count: int, length: int = 4) -> list[Rollout
     return [Rollout(s, found, s.completion.count(GOOD) / length) for s, found in zip(sequences, sampled, strict=True)]
 
 
-def test_ppo_reaches_what_is_rewarded():
+VARIANTS = {
+    "gae": {},
+    "grpo": {"advantages": "grpo"},
+    "rloo": {"advantages": "rloo"},
+    "reinforce++": {"advantages": "reinforce++"},
+    "decoupled": {"objective": "decoupled", "importance_cap": 2.0},
+    "every clip": {"dual_clip": 3.0, "clip_high": 0.28, "value_clip": 0.2, "aggregation": "sequence", "entropy": 1e-3},
+}
+
+
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS.keys())
+def test_ppo_reaches_what_is_rewarded(settings):
     torch.manual_seed(3)
     model = tiny()
-    trainer = PolicyTrainer(model, 0, PPOSettings(learning_rate=1e-2, kl=0.0), temperature=1.0)
+    chosen = PPOSettings(learning_rate=1e-2, kl=KLSettings(place="none"), **settings)
+    trainer = PolicyTrainer(model, 0, chosen, temperature=1.0)
     first = [trainer.step(sample(model, 64)).reward for _ in range(15)]
     assert first[0] < 0.3
     assert trainer.step(sample(model, 64)).reward > 0.8
@@ -54,10 +68,74 @@ def test_a_strong_penalty_holds_the_policy_at_the_reference():
     steps = {}
     for kl in (0.0, 5.0):
         model = tiny()
-        trainer = PolicyTrainer(model, 0, PPOSettings(learning_rate=1e-2, kl=kl), temperature=1.0)
+        settings = PPOSettings(learning_rate=1e-2, kl=KLSettings(coefficient=kl))
+        trainer = PolicyTrainer(model, 0, settings, temperature=1.0)
         for _ in range(10):
             steps[kl] = trainer.step(sample(model, 64))
     assert steps[5.0].kl < 0.3 * steps[0.0].kl
+
+
+def test_a_penalty_in_the_loss_holds_the_policy_too():
+    torch.manual_seed(3)
+    steps = {}
+    for coefficient in (0.0, 1.0):
+        model = tiny()
+        kl = KLSettings(place="loss", estimator="k2", coefficient=coefficient)
+        trainer = PolicyTrainer(model, 0, PPOSettings(learning_rate=1e-2, kl=kl), temperature=1.0)
+        for _ in range(10):
+            steps[coefficient] = trainer.step(sample(model, 64))
+    assert steps[1.0].kl < 0.5 * steps[0.0].kl
+
+
+def test_an_advantage_with_the_wrong_sign_unlearns(monkeypatch):
+    """What the test above would not notice if rewards did not matter."""
+    compare = "roles.policy.advantages.leave_one_out"
+    right = leave_one_out
+    monkeypatch.setattr(compare, lambda totals, groups: -right(totals, groups))
+    torch.manual_seed(3)
+    model = tiny()
+    trainer = PolicyTrainer(model, 0, PPOSettings(learning_rate=1e-2, advantages="rloo"), temperature=1.0)
+    rewards = [trainer.step(sample(model, 64)).reward for _ in range(15)]
+    assert rewards[-1] < 0.05
+
+
+def test_limits_stop_training_with_the_batch():
+    model = tiny()
+    far = PPOSettings(learning_rate=1e-1, kl=KLSettings(place="none", limit=0.01))
+    trainer = PolicyTrainer(model, 0, far, temperature=1.0)
+    trainer.step(sample(model, 16))
+    rollouts = sample(model, 16)
+    with pytest.raises(KLTooFar, match=r"kl\.limit = 0\.01") as caught:
+        trainer.step(rollouts)
+    assert caught.value.batch == rollouts
+    steep = PPOSettings(gradient_norm_limit=1e-9)
+    with pytest.raises(GradientTooLarge, match="gradient_norm_limit = 1e-09"):
+        PolicyTrainer(tiny(), 0, steep, temperature=1.0).step(rollouts)
+
+
+def test_a_batch_that_is_to_be_skipped_changes_nothing_and_is_counted():
+    model = tiny()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    settings = PPOSettings(gradient_norm_limit=1e-9, on_divergence="skip", updates_per_step=1)
+    trainer = PolicyTrainer(model, 0, settings, temperature=1.0)
+    trainer.step(sample(model, 16))
+    assert (trainer.optimiser.skipped, trainer.optimiser.steps) == (1, 0)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_logits_in_pieces_give_the_same_losses_and_gradients(monkeypatch):
+    found = []
+    for pieces in (1 << 26, 5 * VOCABULARY):
+        monkeypatch.setattr("roles.trunk.LOGITS_AT_ONCE", pieces)
+        torch.manual_seed(3)
+        model = tiny()
+        step = PolicyTrainer(model, 0, PPOSettings(entropy=0.1, updates_per_step=1), temperature=0.7).step(
+            sample(model, 16)
+        )
+        found.append((step, model.get_output_embeddings().weight.clone()))
+    assert abs(found[0][0].policy_loss - found[1][0].policy_loss) < 1e-6
+    assert abs(found[0][0].gradient_norm - found[1][0].gradient_norm) < 1e-5
+    torch.testing.assert_close(found[0][1], found[1][1], atol=1e-6, rtol=0)
 
 
 def test_the_ratio_of_fresh_samples_is_one():
