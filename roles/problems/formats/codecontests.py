@@ -33,10 +33,10 @@ def _problem(row: Row) -> Problem | None:
         text for language, text in _pairs(row, "solutions", "language", "solution")
         if language in _PYTHON_3 and isinstance(text, str)
     ]  # fmt: skip
-    name = [str(row.values[field]) for field in ("source", "name") if field in row.values]  # unique within a source
+    name, source = row.get("name", str), row.values.get("source")  # a name is unique within a source
     return Problem(
-        id="/".join(name), suite="codecontests", split=str(row.values.get("split", "test")), language="python",
-        prompt=transcripts.prompt(row.get("description", str)), entry_point="main", tests=tests,
+        id=name if source is None else f"{source}/{name}", suite="codecontests",
+        split=str(row.values.get("split", "test")), language="python", prompt=transcripts.prompt(row.get("description", str)), entry_point="main", tests=tests,
         references=tuple(transcripts.python_3(solutions[: 2 * _REFERENCES])[:_REFERENCES]),
     )  # fmt: skip
 
