@@ -13,11 +13,13 @@ lambda do
     method = owner.instance_method(name)
     ->(receiver, *arguments, &block) { method.bind_call(receiver, *arguments, &block) }
   end
-  write, class_of, class_name, variable = bound[IO, :write], bound[Kernel, :class], bound[Module, :name], bound[Kernel, :instance_variable_get]
-  digits, decimals, symbol_text, ratio = bound[Integer, :to_s], bound[Float, :to_s], bound[Symbol, :to_s], bound[Rational, :to_f]
-  unpack, clean, pack, bytesize = bound[String, :unpack1], bound[String, :gsub], bound[Array, :pack], bound[String, :bytesize]
-  item, size, join, push, pairs = bound[Array, :[]], bound[Array, :length], bound[Array, :join], bound[Array, :push], bound[Hash, :to_a]
-  bits, backtrace, message = bound[Integer, :bit_length], bound[Exception, :backtrace], bound[Exception, :full_message]
+  write, class_of, class_name = bound[IO, :write], bound[Kernel, :class], bound[Module, :name]
+  variable, backtrace = bound[Kernel, :instance_variable_get], bound[Exception, :backtrace]
+  message, digits, bits = bound[Exception, :full_message], bound[Integer, :to_s], bound[Integer, :bit_length]
+  decimals, ratio, symbol_text = bound[Float, :to_s], bound[Rational, :to_f], bound[Symbol, :to_s]
+  unpack, clean, bytesize = bound[String, :unpack1], bound[String, :gsub], bound[String, :bytesize]
+  item, size, join = bound[Array, :[]], bound[Array, :length], bound[Array, :join]
+  push, pack, pairs, keys = bound[Array, :push], bound[Array, :pack], bound[Hash, :to_a], bound[Hash, :keys]
 
   answer = lambda do |index, rest|
     line = "[#{digits[index]},#{rest}]"
@@ -35,8 +37,14 @@ lambda do
     end
     "[#{join[parts, ","]}]"
   end
-  pair = lambda do |(name, value), depth|
-    "[#{encode[name, depth + 1, true]},#{encode[value, depth + 1, false]}]"
+  table = lambda do |entries, depth|
+    parts, index = ["\"d\""], 0
+    while index < size[entries]
+      entry = item[entries, index]
+      push[parts, "[#{encode[item[entry, 0], depth + 1, true]},#{encode[item[entry, 1], depth + 1, false]}]"]
+      index += 1
+    end
+    "[#{join[parts, ","]}]"
   end
   # A list is written as a tuple where it is a key, and a symbol as bytes: either is different from any other value.
   encode = lambda do |value, depth, key|
@@ -55,14 +63,12 @@ lambda do
       "[\"y\",\"#{unpack[value, "H*"]}\"]"
     when Symbol then "[\"b\",\"#{pack[[symbol_text[value]], "m0"]}\"]"
     when Array then all[key ? "t" : "l", value, depth, key]
-    when Hash
-      raise too_large if depth >= deepest
-      "[\"d\"#{join[pairs[value].map { |entry| ",#{pair[entry, depth]}" }, ""]}]"
+    when Hash then table[pairs[value], depth]
     when Rational then "[\"e\",\"#{decimals[ratio[value]]}\"]" # as it compares with numbers
     else
       members = defined?(::Set) && ::Set === value && variable[value, :@hash]
       if Hash === members
-        all["s", pairs[members].map { |member, _| member }, depth, true]
+        all["s", keys[members], depth, true]
       else
         "[\"o\",\"#{clean["#{class_name[class_of[value]]}", /[^\w:]/, "?"]}\"]"
       end
