@@ -36,7 +36,8 @@ def _problem(row: Row) -> Problem | None:
     name, source = row.get("name", str), row.values.get("source")  # a name is unique within a source
     return Problem(
         id=name if source is None else f"{source}/{name}", suite="codecontests",
-        split=str(row.values.get("split", "test")), language="python", prompt=transcripts.prompt(row.get("description", str)), entry_point="main", tests=tests,
+        split=str(row.values.get("split", "test")), language="python",
+        prompt=transcripts.prompt(row.get("description", str)), entry_point="main", tests=tests,
         references=tuple(transcripts.python_3(solutions[: 2 * _REFERENCES])[:_REFERENCES]),
     )  # fmt: skip
 
