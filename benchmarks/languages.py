@@ -77,15 +77,23 @@ def examples(verdicts: Sequence[Verdict], most: int) -> dict[str, dict[str, Any]
     }
 
 
+def references(problems: Sequence[Problem]) -> dict[str, str]:
+    return {problem.id: problem.references[0] for problem in problems if problem.references}
+
+
+def broken_references(problems: Sequence[Problem]) -> dict[str, str]:
+    changed = {
+        problem.id: broken(problem.language, problem.references[0], problem.entry_point)
+        for problem in problems
+        if problem.references
+    }
+    return {name: text for name, text in changed.items() if text}
+
+
 def measure(judge: Judge, problems: Sequence[Problem], as_published: Sequence[Problem], most: int) -> dict[str, Any]:
     """One row of the table; `as_published` are some of `problems` with their test programs."""
-    right = {problem.id: problem.references[0] for problem in problems if problem.references}
-    changed = {
-        problem.id: broken(problem.language, right[problem.id], problem.entry_point)
-        for problem in problems
-        if problem.id in right
-    }
-    wrong = {name: text for name, text in changed.items() if text}
+    right = references(problems)
+    wrong = broken_references(problems)
     start = time.monotonic()
     verdicts = list(judge.judge_all(work_of(problems, right)))
     seconds = time.monotonic() - start
@@ -105,8 +113,8 @@ def measure(judge: Judge, problems: Sequence[Problem], as_published: Sequence[Pr
     }
     if as_published:
         row["published"] = {"compared": 0, "disagreements": []}
-        for name, texts, ours in (("reference", right, verdicts), ("broken", wrong, of_wrong)):
-            theirs = list(judge.judge_all(work_of(as_published, texts)))
+        for name, texts, ours in (("reference", references, verdicts), ("broken", broken_references, of_wrong)):
+            theirs = list(judge.judge_all(work_of(as_published, texts(as_published))))
             row["published"]["compared"] += len(theirs)
             row["published"]["disagreements"] += [f"{name} {line}" for line in disagreements(ours, theirs)]
     return row

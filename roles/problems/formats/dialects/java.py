@@ -14,8 +14,8 @@ _TUPLES = ("Unit", "Pair", "Triplet", "Quartet", "Quintet", "Sextet", "Septet", 
 _ASSERT = re.compile(r"assert\((?P<call>(?P<name>\w+)\(.*)\);")
 _COMPARED = re.compile(r" == (?P<value>.*)|\.equals\((?P<object>.*)\)")
 _BODY = "public static void main(String[] args) {"
-_RESULT = re.compile(r"(?P<type>\S.*) x(?P<number>\d+) = (?P<call>.*);")
-_EXPECTED = re.compile(r"(?P<type>\S.*) v(?P<number>\d+) = (?P<value>.*);")
+_RESULT = re.compile(r"(?P<type>[\w<>,.\[\] ]+) x(?P<number>\d+) = (?P<call>.*);")
+_EXPECTED = re.compile(r"(?P<type>[\w<>,.\[\] ]+) v(?P<number>\d+) = (?P<value>.*);")
 _EQUALS = "return obj1.equals(obj2);"
 
 
