@@ -20,7 +20,10 @@ from roles.sandbox.limits import MIB, Limits
 
 _CALLS = "RewardrankerCalls"
 _PACKAGES = ("java.util", "java.util.function", "java.util.stream", "java.math", "java.io", "org.javatuples")
-_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto")
+_JVM = (
+    "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto",
+    "-XX:+DisplayVMOutputToStderr", "-Xlog:disable", "-Xlog:all=warning:stderr",  # standard output is the program's
+)  # fmt: skip
 _RUN = (*_JVM, "-Xss64m", "-XX:VMThreadStackSize=1024", "-XX:CompilerThreadStackSize=1024")
 _COMPILE = (*_JVM, "-Xss16m", "-Xmx512m")
 # Strings put together by plain calls: what javac makes of `+` otherwise takes 20 ms to start.
@@ -96,7 +99,7 @@ class _Outline:
                 if "public" in found["modifiers"].split():
                     public = public or current
             elif found["main"] and depth == 1:
-                main = main or current
+                main = current  # the last: a test program stands behind the program
         outline = _Outline(package, public)
         return dataclasses.replace(outline, main=outline.qualified(main or first or "Main"))
 
@@ -145,8 +148,10 @@ class _Made:
 def _made() -> _Made:
     """Raises `MissingRuntime`."""
     package = "the package openjdk-17-jdk-headless"
-    found = toolchain.find("java", ["javac"], ["-version"], [], package)
-    compiler = Path(found.executable).resolve()
+    found = toolchain.find("java", ["java"], ["-version"], [], package)
+    compiler = Path(found.executable).resolve().with_name("javac")
+    if not compiler.exists():
+        raise MissingRuntime(f"java: there is no {compiler}; `make languages` installs it ({package})")
     home = compiler.parent.parent
     configuration = map(str, Path("/etc").glob("java*openjdk*"))
     runtime = Runtime(str(compiler), found.version, (str(home), *configuration))

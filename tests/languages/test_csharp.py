@@ -60,6 +60,7 @@ def test_values_of_every_type_come_back_exactly(verdict):
         "result == {(1, 2)}",
     ]
     tests = [(f"Problem.Values({index})", check) for index, check in enumerate(checks)]
+    tests.append(("Problem.Values(1)", "str(result[1]) == '-0.0'"))
     assert verdict("csharp", PROGRAM, *tests).tests == ("passed",) * len(tests)
 
 

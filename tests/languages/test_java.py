@@ -52,18 +52,19 @@ class Problem {
 def test_values_of_every_type_come_back_exactly(verdict):
     checks = [
         "same(result, [True, 1, 2, 3, -4, -2**63, -123456789012345678901234567890])",
-        "same(result, [0.1, 0.0, 1e308, math.nan, -math.inf, 5e-324, 0.10000000149011612]) and str(result[1]) == '-0.0'",
+        "same(result, [0.1, 0.0, 1e308, math.nan, -math.inf, 5e-324, float('0.10000000149011612')])",
         "result == ['a\"\\\\\\n\u00e9\U0001f600\\ud800\\x00', 'c', '', None, 1, None]",
         "result == {'k': [[1], []], 'l': {1, 2}}",
         "result == [(1, 'a'), (1, 2, (3.5,)), [1]]",
         "result == {(1, 2), ()}",
     ]
     tests = [(f"Problem.values({index})", check) for index, check in enumerate(checks)]
+    tests.append(("Problem.values(1)", "str(result[1]) == '-0.0'"))
     assert verdict("java", PROGRAM, *tests).tests == ("passed",) * len(tests)
 
 
 def test_what_is_no_plain_value_equals_nothing_and_large_ones_are_refused(verdict):
-    tests = [("Problem.values(6)", "result[0] == result[0]"), *((f"Problem.values({i})", "True") for i in (7, 8, 5000000))]
+    tests = [(f"Problem.values({index})", "result[0] == result[0]") for index in (6, 7, 8, 5000000)]
     assert verdict("java", PROGRAM, *tests).tests == ("failed", "output", "output", "output")
 
 
@@ -118,8 +119,10 @@ def test_a_text_that_is_no_program(verdict, text):
 
 
 CHEATS = {
-    "leaves while its class is loaded": "class P { static { Runtime.getRuntime().halt(0); } static int f() { return 0; } }",
-    "raises while its class is loaded": "class P { static { if (true) throw new Error(); } static int f() { return 42; } }",
+    "leaves while its class is loaded":
+        "class P { static { Runtime.getRuntime().halt(0); } static int f() { return 0; } }",
+    "raises while its class is loaded":
+        "class P { static { if (true) throw new Error(); } static int f() { return 42; } }",
     "prints what is expected": 'class P { static int f() { System.out.println("[0, \\"val\\", 42]"); return 0; } }',
     "writes a frame of its own": """class P { static int f() throws Exception {
         new java.io.FileOutputStream("/proc/self/fd/3").write("[0, \\"val\\", [\\"j\\", \\"42\\"]]\\n".getBytes());
@@ -165,6 +168,7 @@ def test_a_completion_is_closed_unless_a_test_program_closes_it():
 
 def test_a_test_program_is_run_with_assertions(verdict):
     text = "class P {\n    static int f() {\n        return 1;"
+    text = f"class First {{ public static void main(String[] a) {{ }} }}\n{text}"
     for value, status in ((1, "passed"), (2, "failed")):
         test = Test(f"    }}\n public static void main(String[] a) {{ assert(f() == ({value})); }} }}", "", "program")
         found = verdict("java", text, test)
