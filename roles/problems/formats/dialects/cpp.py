@@ -15,7 +15,9 @@ from roles.problems.formats.dialects.scanning import Unparsed, end_of_group, spl
 from roles.records import Test
 from roles.sandbox.tester import literal
 
-_NUMBER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|\d+(?P<fraction>\.\d*)?(?P<exponent>[eE][+-]?\d+)?)(?P<suffix>[a-zA-Z]*)")
+_NUMBER = re.compile(
+    r"[+-]?(0[xX][0-9a-fA-F]+|\d+(?P<fraction>\.\d*)?(?P<exponent>[eE][+-]?\d+)?)(?P<suffix>[a-zA-Z]*)"
+)
 _STRING = re.compile(r'\s*"((?:\\.|[^"\\])*)"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]+|[0-7]{1,3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
