@@ -16,7 +16,7 @@ from typing import Any
 
 from roles.sandbox import bounded
 from roles.sandbox.equality import close, lists, same, same_text, same_tokens
-from roles.sandbox.published import deep_equal, identical
+from roles.sandbox.published import deep_equal, identical, loosely_equal
 
 _MAX_LEVELS = 120  # a value has 100 at most
 
@@ -30,7 +30,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     for function in (
         abs, all, any, bool, bytes, complex, dict, divmod, float, frozenset, int, isinstance, len, list, max, min, ord,
         round, set, sorted, str, sum, tuple, same, close, lists, same_text, same_tokens,
-        deep_equal, identical,
+        deep_equal, identical, loosely_equal,
     )
 }  # fmt: skip
 _TYPES = {name: value for name, value in _FUNCTIONS.items() if isinstance(value, type)}

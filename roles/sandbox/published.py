@@ -16,6 +16,7 @@ from roles.sandbox.equality import same
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _RADIX = re.compile(r"0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+")
 _JAVASCRIPT_SPACE = " \t\n\r\v\f\u00a0\u2028\u2029\ufeff"
+_PHP_SPACE = " \t\n\r\v\f"
 _LONGEST_NUMBER = 1000
 _MISSING = object()
 
@@ -53,6 +54,24 @@ def identical(result: Any, expected: Any) -> bool:
     return _is_plain(expected) and bool(result == expected)
 
 
+def loosely_equal(result: Any, expected: Any) -> bool:
+    """As `==` of PHP, but a boolean or null equals its like only: to PHP every other value that is not empty is true."""
+    match result, expected:
+        case list() | dict(), list() | dict():
+            here, there = (
+                value if isinstance(value, dict) else dict(enumerate(value)) for value in (result, expected)
+            )
+            return _values(here, there, loosely_equal)
+    if not (_is_plain(result) and _is_plain(expected)):
+        return False
+    if any(value is None or isinstance(value, bool) for value in (result, expected)):
+        return result is expected
+    numbers = [_php_number(value) if isinstance(value, str) else value for value in (result, expected)]
+    if None not in numbers:
+        return bool(numbers[0] == numbers[1])
+    return isinstance(result, str) and isinstance(expected, str) and result == expected
+
+
 def _items(result: Any, expected: Any, equal: Callable[[Any, Any], bool]) -> bool:
     return len(result) == len(expected) and all(
         equal(here, there) for here, there in zip(result, expected, strict=True)
@@ -81,3 +100,11 @@ def _javascript_number(text: str) -> float | int:
     if _DECIMAL.fullmatch(text):
         return float(text)
     return {"Infinity": math.inf, "+Infinity": math.inf, "-Infinity": -math.inf}.get(text, math.nan)
+
+
+def _php_number(text: str) -> float | int | None:
+    """The number that PHP takes `text` for, None for any other text."""
+    text = text.strip(_PHP_SPACE)
+    if len(text) > _LONGEST_NUMBER or not _DECIMAL.fullmatch(text):
+        return None
+    return int(text) if text.lstrip("+-").isdigit() else float(text)
