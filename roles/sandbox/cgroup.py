@@ -108,7 +108,7 @@ class MemoryGroup:
 
     def _held(self) -> int:
         """Bytes of memory and of files in memory."""
-        lines = map(str.split, self._read("memory.stat").splitlines())
+        lines = map(str.split, (self.path / "memory.stat").read_text().splitlines())
         return sum(int(value) for name, value in lines if name in self._hierarchy.held)
 
     def _read(self, name: str) -> str:

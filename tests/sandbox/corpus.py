@@ -45,3 +45,9 @@ def read(*names: str) -> list[Program]:
             )
     assert len({program.name for program in programs}) == len(programs)
     return programs
+
+
+def of_language(language: str) -> list[Program]:
+    """The cheats in `language`; those for its compiler may stand in a file of their own, without the prelude."""
+    names = (f"cheats/{language}.txt", f"cheats/{language}-compiler.txt")
+    return read(*(name for name in names if (_HERE / name).exists()))

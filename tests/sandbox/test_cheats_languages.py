@@ -66,9 +66,26 @@ FORMS = {
     "bash": Forms(
         "f() { echo $(($1 + 1)); }", "read x; f $x", '[ "$(f {x})" = {y} ] || exit 1', call="f {x}", expected="'{y}'",
     ),
+    "lua": Forms(
+        "function f(x) return x + 1 end", 'print(f(io.read("n")))', "if f({x}) ~= {y} then os.exit(1) end",
+    ),
+    "perl": Forms(
+        "sub f { return $_[0] + 1 }", "print f(<STDIN> + 0);", "exit(1) unless f({x}) == {y};", expected="'{y}'",
+    ),
+    "go": Forms(
+        'package main\nimport ("fmt"; "os")\nvar _ = os.Exit\nvar _ = fmt.Sprint\nfunc f(x int) int { return x + 1 }',
+        "func main() { var x int; fmt.Scan(&x); fmt.Println(f(x)) }",
+        'if fmt.Sprint(f({x})) != "{y}" { os.Exit(1) }', "func main() {", "}",
+    ),
+    "rust": Forms(
+        "fn f(x: i64) -> i64 { x + 1 }",
+        "fn main() { let mut line = String::new(); std::io::stdin().read_line(&mut line).unwrap();"
+        ' println!("{}", f(line.trim().parse().unwrap())); }',
+        "assert_eq!(f({x}), {y});", "fn main() {", "}",
+    ),
 }  # fmt: skip
 PRESENT = [name for name in FORMS if name in languages.names() and not missing(name)]
-CHEATS = [(name, cheat) for name in PRESENT for cheat in corpus.read(f"cheats/{name}.txt")]
+CHEATS = [(name, cheat) for name in PRESENT for cheat in corpus.of_language(name)]
 LEAVING = [pair for pair in CHEATS if pair[1].fools]  # they go for the end of the process, not for a value
 
 

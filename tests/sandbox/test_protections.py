@@ -12,7 +12,7 @@ from roles.sandbox.judge import Judge
 from roles.sandbox.limits import MIB, Limits
 from tests.sandbox import corpus, traces
 
-LIMITS = Limits(wall_seconds=3, cpu_seconds=1, memory_bytes=256 * MIB, output_bytes=65536)
+LIMITS = Limits(wall_seconds=20, cpu_seconds=8, memory_bytes=256 * MIB, output_bytes=65536)
 HOSTILE = {
     program.name: program
     for name in ("processes", "memory_and_disk", "output_and_descriptors", "looking_around", "system_calls")
@@ -23,6 +23,13 @@ RIGHT = "def f(x):\n    return x + 1\n"
 ANSWERS = (Test("f(1)", "result == 2"), Test("f(41)", "result == 42"), Test("f(-1)", "result == 0"))
 Weakened = Callable[..., Judge]
 server_code = jail.server_code
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    """With all protections."""
+    with Judge(LIMITS) as judge:
+        yield judge
 
 
 @pytest.fixture
