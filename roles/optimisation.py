@@ -40,6 +40,18 @@ class OptimiserSettings(BaseModel):
     schedule: Literal["constant", "linear", "cosine"] = "constant"
 
 
+def learning_rate(settings: OptimiserSettings, step: int, total_steps: int) -> float:
+    """The rate of update `step`, counted from 0; `total_steps` is where a schedule reaches zero."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    left = max(0.0, (total_steps - step) / (total_steps - settings.warmup_steps))
+    if settings.schedule == "linear":
+        return settings.learning_rate * left
+    if settings.schedule == "cosine":
+        return settings.learning_rate * (1 - math.cos(math.pi * left)) / 2
+    return settings.learning_rate
+
+
 class Optimiser:
     """AdamW over `parameters`; `total_steps` is where the linear schedule reaches zero."""
 

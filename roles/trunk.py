@@ -36,7 +36,7 @@ class Completions:
     def _under(self, head: Any, temperature: float, measure: Measure) -> Tensor:
         """Logits of completion tokens only, and of so many at a time that memory does not grow with their number."""
         states, ids = self.before[self.mask], self.ids[self.mask]
-        size = max(1, LOGITS_AT_ONCE // head.weight.shape[0])
+        size = max(1, LOGITS_AT_ONCE // head.out_features)
 
         def part(states: Tensor, ids: Tensor) -> Tensor:
             return measure(head(states).float() / temperature, ids)
@@ -48,6 +48,13 @@ class Completions:
             pieces = zip(states.split(size), ids.split(size), strict=True)
             measured[self.mask] = torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])
         return measured
+
+
+def in_float32(layer: Any, states: Tensor) -> Tensor:
+    """`layer` of `states` in float32, whatever the precision around it: for values that are compared."""
+    with torch.autocast(states.device.type, enabled=False):
+        result: Tensor = layer(states.float())
+        return result
 
 
 Measure = Callable[[Tensor, Tensor], Tensor]

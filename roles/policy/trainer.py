@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import functools
 import random
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -12,12 +14,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from roles import trunk
-from roles.optimisation import Diverged, Optimiser, OptimiserSettings
+from roles import engines, trunk
+from roles.engines import LearningSettings, lora
+from roles.optimisation import Diverged, OptimiserSettings
 from roles.policy import advantages as estimators
 from roles.policy import kl, losses
 from roles.policy.kl import KLSettings
 from roles.sequences import TokenSequence
+
+_PLAIN = LearningSettings()
 
 
 class KLTooFar(Diverged):
@@ -77,21 +82,32 @@ class _Part:
     values: Tensor
     advantages: Tensor
     returns: Tensor
-    tokens: int  # completion tokens
 
 
 class PolicyTrainer:
-    """Owns the policy, its critic (a linear head on the policy's last hidden state) and the frozen reference."""
+    """Owns the policy, its critic (a linear head on the policy's last hidden state) and the frozen reference.
 
-    def __init__(self, model: Any, pad_id: int, settings: PPOSettings, temperature: float, seed: int = 0) -> None:
+    With adapters the reference is the policy without them; else it is a copy.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        pad_id: int,
+        settings: PPOSettings,
+        temperature: float,
+        seed: int = 0,
+        learning: LearningSettings = _PLAIN,
+    ) -> None:
         """`temperature` is that of sampling: ratios are between the distributions that tokens were drawn from."""
         self.model = model
         device = next(model.parameters()).device
         self.critic = nn.Linear(model.config.hidden_size, 1).to(device)
         nn.init.zeros_(self.critic.weight)
         nn.init.zeros_(self.critic.bias)
-        self.reference = copy.deepcopy(model).eval().requires_grad_(False)
-        self.optimiser = Optimiser([*model.parameters(), *self.critic.parameters()], settings)
+        self.reference = None if learning.lora else copy.deepcopy(model).eval().requires_grad_(False)
+        engines.prepare(model, learning)
+        self.engine = engines.start({"policy": model, "critic": self.critic}, settings, learning)
         self.kl_coefficient = kl.KLCoefficient(settings.kl)
         self._settings, self._pad_id, self._temperature = settings, pad_id, temperature
         self._rng = random.Random(seed)
@@ -104,24 +120,21 @@ class PolicyTrainer:
         """
         settings = self._settings
         self.model.eval()  # dropout would make the ratio differ from 1
-        parts, distance, gap = self._prepare(rollouts)
+        split = self._split(rollouts)
+        minibatches = self._minibatches(len(split))
+        shares = [self.engine.share(minibatch) for minibatch in minibatches]
+        parts, distance, gap = self._prepare(split, sorted(entry for share in shares for entry in share))
         if settings.kl.limit is not None and distance > settings.kl.limit:
             raise KLTooFar(f"KL {distance:.3f} nats of a completion; kl.limit = {settings.kl.limit}", rollouts)
-        self._rng.shuffle(parts)
-        share = max(1, round(len(parts) / settings.updates_per_step))
-        minibatches = [parts[i : i + share] for i in range(0, len(parts), share)]
         totals = torch.zeros(3)  # policy loss, value loss, tokens clipped
         norms = []
-        for minibatch in minibatches:
-            tokens = sum(part.tokens for part in minibatch)
-            sequences = sum(len(part.sequences) for part in minibatch)
-            total = 0.0
-            for part in minibatch:
-                loss, measured = self._loss(part, tokens, sequences)
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.item()
-                totals += measured
-            norms.append(self.optimiser.step(total, rollouts))
+        for minibatch, share in zip(minibatches, shares, strict=True):
+            chosen = [rollout for index in minibatch for rollout in split[index]]
+            tokens = sum(len(rollout.sequence.completion) for rollout in chosen)
+            loss = functools.partial(self._loss, tokens=tokens, sequences=len(chosen))
+            update = self.engine.update([(parts[index], counts) for index, counts in share], loss, rollouts)
+            totals += update.measures
+            norms.append(update.gradient_norm)
         self.kl_coefficient.follow(distance, len(rollouts))
         policy_loss, value_loss, clipped = (totals / len(minibatches)).tolist()
         return PPOStep(
@@ -164,21 +177,22 @@ class PolicyTrainer:
         share = (clipped & part.mask).sum() / tokens
         return loss, torch.stack([policy.detach(), critic.detach(), share]).cpu()
 
+    def weights(self) -> dict[str, Tensor]:
+        """The policy's, under the names of a plain model."""
+        return self.engine.weights("policy")
+
     def state_dict(self) -> dict[str, Any]:
         return {
-            "model": self.model.state_dict(),
-            "critic": self.critic.state_dict(),
-            "reference": self.reference.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "engine": self.engine.state_dict(),
+            "reference": None if self.reference is None else self.reference.state_dict(),
             "kl_coefficient": self.kl_coefficient.value,
             "rng": self._rng.getstate(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.critic.load_state_dict(state["critic"])
-        self.reference.load_state_dict(state["reference"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        if self.reference is not None:
+            self.reference.load_state_dict(state["reference"])
+        self.engine.load_state_dict(state["engine"])
         self.kl_coefficient.value = state["kl_coefficient"]
         self._rng.setstate(state["rng"])
 
@@ -187,40 +201,55 @@ class PolicyTrainer:
 
     def _values(self, completions: trunk.Completions) -> Tensor:
         """(B, T) the critic's estimate before each completion token."""
-        values: Tensor = self.critic(completions.before.float()).squeeze(-1)
-        return values
+        return trunk.in_float32(self.critic, completions.before).squeeze(-1)
+
+    def _prepare(
+        self, split: list[list[Rollout]], share: list[tuple[int, bool]]
+    ) -> tuple[dict[int, _Part], float, float]:
+        """What is fixed for the step, of this process's parts; mean KL of a completion and gap to the sampler of all.
+
+        `share` are indexes into `split`, and whether the part counts here.
+        """
+        parts: dict[int, _Part] = {}
+        distance = gap = 0.0
+        for index, counts in share:
+            part, distance_here, gap_here = self.engine.compute(functools.partial(self._measure, split[index]))
+            parts.setdefault(index, part)
+            if counts:
+                distance += distance_here
+                gap += gap_here
+        if self._settings.advantages in ("gae", "reinforce++"):
+            self._whiten(parts, [index for index, counts in share if counts])
+        completions = [rollout.sequence.completion for rollouts in split for rollout in rollouts]
+        distance, gap = (sum(self.engine.gather(value)) for value in (distance, gap))
+        return parts, distance / len(completions), gap / sum(map(len, completions))
 
     @torch.no_grad()
-    def _prepare(self, rollouts: Sequence[Rollout]) -> tuple[list[_Part], float, float]:
-        """Everything that is fixed for the step: also the mean KL of a completion, and the mean gap to the sampler."""
+    def _measure(self, chosen: list[Rollout]) -> tuple[_Part, float, float]:
+        """A part with its advantages not yet whitened, its summed KL, and its summed gap to the sampler."""
         settings = self._settings
-        parts: list[_Part] = []
-        distance = gap = 0.0
-        for chosen in self._split(rollouts):
-            sequences = [rollout.sequence for rollout in chosen]
-            completions = self._completions(self.model, sequences)
-            mask = completions.mask
-            log_probs = completions.log_probs(self.model.get_output_embeddings(), self._temperature)
-            reference = self._completions(self.reference, sequences).log_probs(
-                self.reference.get_output_embeddings(), self._temperature
-            )
-            behaviour = torch.zeros_like(log_probs)
-            behaviour[mask] = torch.tensor([p for rollout in chosen for p in rollout.log_probs], device=self._device)
-            terminal = torch.tensor([rollout.reward for rollout in chosen], device=self._device)
-            rewards = estimators.token_rewards(terminal, self._penalties(log_probs, reference), mask)
-            values = self._values(completions) * mask
-            advantages, returns = self._advantages(rewards, values, mask, sequences)
-            decoupled = settings.objective == "decoupled"
-            weights = losses.behaviour_weights(log_probs, behaviour, settings.importance_cap) if decoupled else None
-            proximal = log_probs if decoupled else behaviour
-            distance += float((log_probs - reference).sum())
-            gap += float((log_probs - behaviour).abs().sum())
-            parts.append(
-                _Part(sequences, mask, proximal, weights, reference, values, advantages, returns, int(mask.sum()))
-            )
-        if settings.advantages in ("gae", "reinforce++"):
-            self._whiten(parts)
-        return parts, distance / len(rollouts), gap / sum(part.tokens for part in parts)
+        sequences = [rollout.sequence for rollout in chosen]
+        completions = self._completions(self.model, sequences)
+        mask = completions.mask
+        log_probs = completions.log_probs(self.model.get_output_embeddings(), self._temperature)
+        reference = self._reference_log_probs(sequences)
+        behaviour = torch.zeros_like(log_probs)
+        behaviour[mask] = torch.tensor([p for rollout in chosen for p in rollout.log_probs], device=self._device)
+        terminal = torch.tensor([rollout.reward for rollout in chosen], device=self._device)
+        rewards = estimators.token_rewards(terminal, self._penalties(log_probs, reference), mask)
+        values = self._values(completions) * mask
+        advantages, returns = self._advantages(rewards, values, mask, sequences)
+        decoupled = settings.objective == "decoupled"
+        weights = losses.behaviour_weights(log_probs, behaviour, settings.importance_cap) if decoupled else None
+        proximal = log_probs if decoupled else behaviour
+        part = _Part(sequences, mask, proximal, weights, reference, values, advantages, returns)
+        return part, float((log_probs - reference).sum()), float((log_probs - behaviour).abs().sum())
+
+    def _reference_log_probs(self, sequences: list[TokenSequence]) -> Tensor:
+        model = self.model if self.reference is None else self.reference
+        with lora.disabled(self.model) if self.reference is None else contextlib.nullcontext():
+            completions = self._completions(model, sequences)
+        return completions.log_probs(model.get_output_embeddings(), self._temperature)
 
     def _penalties(self, log_probs: Tensor, reference: Tensor) -> Tensor:
         if self._settings.kl.place != "reward":
@@ -261,12 +290,24 @@ class PolicyTrainer:
             used += size
         return parts
 
-    @staticmethod
-    def _whiten(parts: list[_Part]) -> None:
-        """Whiten the advantages over the whole batch of rollouts, not over each part of it."""
-        masks = [part.mask for part in parts]
-        flat = torch.cat([part.advantages[mask] for part, mask in zip(parts, masks, strict=True)])
-        white = estimators.whiten(flat, torch.ones_like(flat))
-        sizes = [int(mask.sum()) for mask in masks]
-        for part, mask, values in zip(parts, masks, torch.split(white, sizes), strict=True):
-            part.advantages[mask] = values
+    def _minibatches(self, parts: int) -> list[list[int]]:
+        """Indexes of the parts of each update."""
+        order = list(range(parts))
+        self._rng.shuffle(order)
+        share = max(1, round(parts / self._settings.updates_per_step))
+        return [order[i : i + share] for i in range(0, parts, share)]
+
+    def _whiten(self, parts: dict[int, _Part], own: list[int]) -> None:
+        """Whiten the advantages over the whole batch of rollouts: not over each part of it, nor over each process's.
+
+        `own` are the parts that no other process has as well.
+        """
+        chosen = [parts[index] for index in own]
+        empty = torch.zeros(0, device=self._device)
+        flat = torch.cat([empty, *(part.advantages[part.mask] for part in chosen)])
+        everyone = self.engine.gather(flat)
+        every = torch.cat([values.to(self._device) for values in everyone])
+        white = estimators.whiten(every, torch.ones_like(every))
+        mine = white.split([len(values) for values in everyone])[self.engine.rank]
+        for part, values in zip(chosen, mine.split([int(part.mask.sum()) for part in chosen]), strict=True):
+            part.advantages[part.mask] = values

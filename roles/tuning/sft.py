@@ -13,9 +13,14 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from roles.optimisation import Optimiser, OptimiserSettings
+from roles import engines
+from roles.engines import Engine, LearningSettings
+from roles.optimisation import OptimiserSettings
 from roles.sequences import TokenSequence, encode, pad, token_budget_batches, token_log_probs
+
+_PLAIN = LearningSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +50,12 @@ def train(
     settings: SFTSettings,
     seed: int = 0,
     on_step: Callable[[SFTStep], None] = lambda step: None,
+    learning: LearningSettings = _PLAIN,
 ) -> list[SFTStep]:
-    """Train `model`, a causal language model, in place. Raises `NonFiniteLoss`, and `ValueError` without examples."""
+    """Train `model`, a causal language model, in place; adapters are merged into it in the end.
+
+    Raises `NonFiniteLoss`, and `ValueError` without examples.
+    """
     if not examples:
         raise ValueError("no examples to train on")
     rng = random.Random(seed)
@@ -55,25 +64,33 @@ def train(
     batches = [
         batch for _ in range(settings.epochs) for batch in token_budget_batches(lengths, settings.tokens_per_step, rng)
     ]
-    optimiser = Optimiser(model.parameters(), settings, total_steps=len(batches))
+    engines.prepare(model, learning)
+    engine = engines.start({"model": model}, settings, learning, total_steps=len(batches))
     model.train()
     history: list[SFTStep] = []
     for batch in batches:
-        loss, tokens = _step(model, tokenizer.pad_token_id, [sequences[index] for index in batch], optimiser)
-        history.append(SFTStep(len(history) + 1, len(batches), loss, tokens))
+        chosen = [sequences[index] for index in batch]
+        loss = _step(model, tokenizer.pad_token_id, chosen, engine)
+        history.append(SFTStep(len(history) + 1, len(batches), loss, sum(map(len, chosen))))
         on_step(history[-1])
     model.eval()
+    engine.close()
+    engines.finish(model)
     return history
 
 
-def _step(model: Any, pad_id: int, sequences: list[TokenSequence], optimiser: Optimiser) -> tuple[float, int]:
-    batch = pad(sequences, pad_id, next(model.parameters()).device)
-    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
-    log_probs = token_log_probs(logits, batch.input_ids)
-    loss = -log_probs[batch.completion_mask].mean()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step(loss.item(), sequences)
-    return loss.item(), batch.tokens
+def _step(model: Any, pad_id: int, sequences: list[TokenSequence], engine: Engine) -> float:
+    """The loss of one update; each process computes its share of the sequences in one pass."""
+    completion_tokens = sum(len(sequence.completion) for sequence in sequences)
+
+    def loss(rows: list[tuple[TokenSequence, bool]]) -> tuple[Tensor, Tensor]:
+        batch = pad([sequence for sequence, _ in rows], pad_id, engine.device)
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+        log_probs = token_log_probs(logits, batch.input_ids)
+        counts = torch.tensor([counts for _, counts in rows], device=engine.device)
+        return -log_probs[batch.completion_mask & counts[:, None]].sum() / completion_tokens, torch.zeros(0)
+
+    return engine.update([(engine.share(sequences), True)], loss, sequences).loss
 
 
 def pretrained(folder: str, device: torch.device | str = "cpu") -> tuple[Any, Any]:

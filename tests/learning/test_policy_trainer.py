@@ -119,7 +119,7 @@ def test_a_batch_that_is_to_be_skipped_changes_nothing_and_is_counted():
     settings = PPOSettings(gradient_norm_limit=1e-9, on_divergence="skip", updates_per_step=1)
     trainer = PolicyTrainer(model, 0, settings, temperature=1.0)
     trainer.step(sample(model, 16))
-    assert (trainer.optimiser.skipped, trainer.optimiser.steps) == (1, 0)
+    assert (trainer.engine.skipped, trainer.engine.steps) == (1, 0)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 

@@ -1,0 +1,80 @@
+"""Low-rank adapters in a transformers model: put in, switched off for the reference, merged for everybody else.
+
+The adapters are injected into the model itself, so that whoever computes with it need not know of them; only its
+state_dict has other names, and `merged` gives those of the plain model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from roles.engines.settings import LoRASettings
+
+_ADAPTER = "default"
+
+
+def inject(model: Any, settings: LoRASettings) -> None:
+    """Freeze `model`, a causal model or a classifier, and put adapters into its trunk; a classifier's head is trained.
+
+    Raises `ValueError` for a target that no linear layer of the trunk is called.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+    from transformers.pytorch_utils import Conv1D
+
+    trunk = model.base_model
+    linear = {name.rpartition(".")[2] for name, layer in trunk.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
+    if unknown := sorted(set(settings.targets) - linear):
+        raise ValueError(f"learning.lora.targets = {unknown}: the linear layers are {', '.join(sorted(linear))}")
+    model.requires_grad_(False)
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]
+        lora_dropout=settings.dropout,
+        target_modules=sorted(settings.targets or linear),
+    )
+    inject_adapter_in_model(config, trunk, adapter_name=_ADAPTER)
+    if hasattr(model, "score"):
+        model.score.requires_grad_(True)
+
+
+@contextmanager
+def disabled(model: nn.Module) -> Iterator[None]:
+    """Within it `model` computes what it did before adapters were put in."""
+    layers = [layer for _, layer in _layers(model)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def merged(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of the plain model that computes what `model` does. What has no adapter is not copied."""
+    weights: dict[str, Tensor] = model.state_dict()
+    for name, layer in _layers(model):
+        inner = {key: weights.pop(key) for key in list(weights) if key.startswith(f"{name}.")}
+        base = f"{name}.base_layer."
+        weights |= {f"{name}.{key.removeprefix(base)}": inner[key] for key in inner if key.startswith(base)}
+        weights[f"{name}.weight"] = weights[f"{name}.weight"] + layer.get_delta_weight(_ADAPTER).detach()
+    return weights
+
+
+def merge(model: nn.Module) -> None:
+    """Turn `model` into that plain model; all its weights can be trained again."""
+    for name, layer in _layers(model):
+        layer.merge()
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer.get_base_layer())
+    model.requires_grad_(True)
+
+
+def _layers(model: nn.Module) -> list[tuple[str, Any]]:
+    from peft.tuners.lora import LoraLayer
+
+    return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LoraLayer)]
