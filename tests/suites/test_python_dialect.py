@@ -55,3 +55,8 @@ def test_what_does_not_stand_alone_is_one_script() -> None:
 def test_anything_else_is_not_understood(source: str) -> None:
     with pytest.raises(Unparsed):
         python.multipl_e(source, "f")
+
+
+def test_a_weak_test_of_mbxp_calls_check() -> None:
+    (test,) = python.mbxp("def check(a, b=1):\n    assert a(1) == b\n", "f", "")
+    assert test.kind == "program" and test.call.endswith("\ncheck(f)\n")

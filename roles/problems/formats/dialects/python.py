@@ -15,4 +15,7 @@ def multipl_e(tests: str, entry_point: str) -> tuple[Test, ...]:
 
 
 def mbxp(test: str, entry_point: str, prompt: str) -> tuple[Test, ...]:
-    return multipl_e(test, entry_point)
+    try:
+        return multipl_e(test, entry_point)
+    except Unparsed:  # a program test: the published text leaves the call of `check` to the harness
+        return (Test(f"{test}\ncheck({entry_point})\n", "", "program"),)
