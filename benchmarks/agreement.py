@@ -1,166 +1,112 @@
-"""Do the judge's verdicts agree with a plain harness: a bare process that runs a program and asserts behind it?
+"""Do our verdicts on MultiPL-E agree with its test programs run as published?
 
-    python -m benchmarks.agreement [SPEC ...] [--mutants N] [--problems N] [--seed N]
+    python benchmarks/agreement.py multipl_e:PATH [--languages java lua] [--every 4]
 
-Judges the first reference of each problem and `--mutants` broken neighbours of it, both ways: by `Judge`, and by the
-exit status of `python program.py` with the tests as asserts (MBPP's own lines where the suite is `mbpp:PATH`). Every
-disagreement on what passes is listed with the reason for it. The last line is one JSON object.
+The suite has no reference solutions, so the programs know the answers (`oracles.py`): a right one for each problem and
+one that gives the answers of other tests. Both are judged by calls and, as published, by the exit status of program
+and tests in one text. The last line is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import concurrent.futures
-import dataclasses
 import json
-import random
-import resource
-import subprocess
-import sys
-import tempfile
+import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-from benchmarks.mutating import mutants
+import oracles
+from breaking import broken
+from languages import published, reason
+
+from roles import languages
 from roles.problems import suites
-from roles.problems.files import read_rows
+from roles.problems.formats.dialects import Unparsed
 from roles.records import Candidate, Problem, Verdict
 from roles.sandbox.judge import Judge
-from roles.sandbox.limits import MIB, Limits
+from roles.sandbox.limits import Limits
 
-LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_bytes=512 * MIB)
-_ENDS = {"AssertionError": "failed", "MemoryError": "memory", "SyntaxError": "compile_error"}
-_SUBCLASSES = ("IndentationError", "TabError")
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A program, its problem, and the asserts of the plain harness."""
-
-    problem: Problem
-    candidate: Candidate
-    asserts: str
+_CAN_BE_WRAPPED = ("bash", "javascript", "lua", "perl", "php", "python", "ruby", "typescript")
+Work = list[tuple[Problem, Candidate]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Plain:
-    """What the plain harness says, and the last line of standard error."""
-
-    status: str
-    said: str
-
-
-def asserts_of(spec: str) -> dict[str, str]:
-    """For each problem of `spec` what the plain harness runs behind a program. Problems on standard input have none."""
-    found = {problem.id: _asserts(problem) for problem in suites.load(spec)}
-    name, _, path = spec.partition(":")
-    if name == "mbpp":
-        for row in read_rows(Path(path)):
-            setup = row.values.get("test_setup_code") or "\n".join(row.values.get("test_imports", []))
-            found[str(row.values["task_id"])] = "\n".join([setup, *row.strings("test_list")])
-    return {problem: text for problem, text in found.items() if text}
+def programs(problem: Problem, tests: str) -> dict[str, str]:
+    """What stands behind the prompt in each of the programs; none for tests that are more than calls."""
+    try:
+        known = oracles.cases(problem.language, tests)
+    except Unparsed:
+        return {}
+    bodies = {"right": oracles.body(problem.language, problem.entry_point, known)}
+    others = oracles.shifted(known)
+    if others:
+        bodies["shifted"] = oracles.body(problem.language, problem.entry_point, others)
+    return bodies
 
 
-def _asserts(problem: Problem) -> str:
-    lines = ["from roles.sandbox.equality import *", problem.setup] if "same" in str(problem.tests) else [problem.setup]
-    for test in problem.tests:
-        if test.kind == "call":
-            lines.append(f"result = {test.call}\nassert {test.check}")
-        elif test.kind == "script":
-            lines.append(f"{test.check}\ncheck({problem.entry_point})")
-        else:
-            return ""
-    return "\n".join(lines)
-
-
-def cases_of(spec: str, count: int, limit: int | None, rng: random.Random) -> list[Case]:
-    """References and mutants of `spec`; of `limit` problems drawn at random when it is given."""
-    asserts = asserts_of(spec)
-    problems = [
-        problem for problem in suites.load(spec)
-        if problem.language == "python" and problem.references and problem.id in asserts
-    ]  # fmt: skip
-    cases = []
-    for problem in rng.sample(problems, limit) if limit and limit < len(problems) else problems:
-        right = problem.references[0]
-        for number, text in enumerate([right, *mutants(right, rng, count)]):
-            candidate = Candidate(f"{problem.id} {number or 'reference'}", problem.id, "", text)
-            cases.append(Case(problem, candidate, asserts[problem.id]))
-    return cases
-
-
-def plain(case: Case) -> Plain:
-    """Runs the program and the asserts in a bare process, under the same limits of CPU time and memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "program.py")
-        path.write_text(f"{case.candidate.text}\n{case.asserts}\n", encoding="utf-8")
-        environment = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0", "LANG": "C.UTF-8"}
-        if "from roles." in case.asserts:
-            environment["PYTHONPATH"] = str(Path(__file__).parents[1])
-        try:
-            done = subprocess.run(
-                [sys.executable, "-s", "-P", "-B", str(path)], cwd=folder, env=environment, preexec_fn=_limit,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                timeout=LIMITS.wall_seconds, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return Plain("timeout", "")
-    said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
-    if done.returncode == 0:
-        return Plain("passed", said)
-    if done.returncode < 0:
-        return Plain("timeout" if done.returncode in (-24, -9) else "runtime_error", f"signal {-done.returncode}")
-    error = said.partition(":")[0]
-    return Plain(_ENDS.get("SyntaxError" if error in _SUBCLASSES else error, "runtime_error"), said)
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (LIMITS.cpu_seconds, LIMITS.cpu_seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (LIMITS.memory_bytes, LIMITS.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def run(specs: Sequence[str], count: int, limit: int | None, seed: int, workers: int) -> None:
-    rng = random.Random(seed)
-    cases = [case for spec in specs for case in cases_of(spec, count, limit, rng)]
-    print(f"{len(cases)} programs of {len({(case.problem.suite, case.problem.id) for case in cases})} problems")
+def compare(judge: Judge, ours: list[Problem], unread: dict[str, Problem]) -> dict[str, Any]:
+    by_calls: Work = []
+    as_published: Work = []
+    language = ours[0].language
+    for problem in ours:
+        original = unread[problem.id]
+        for variant, body in programs(problem, original.tests[0].call).items():
+            name = f"{variant} {problem.id}"
+            text = languages.get(language).assemble(problem, body)
+            by_calls.append((problem, Candidate(name, problem.id, "", text)))
+            as_published.append((original, Candidate(name, problem.id, "", problem.prompt + body)))
+            changed = broken(language, text, problem.entry_point) if variant == "right" else None
+            if changed and language in _CAN_BE_WRAPPED:
+                by_calls.append((problem, Candidate(f"broken {problem.id}", problem.id, "", changed)))
+                as_published.append((original, by_calls[-1][1]))
     start = time.monotonic()
-    with Judge(LIMITS, workers) as judge:
-        ours = list(judge.judge_all((case.problem, case.candidate) for case in cases))
-    middle = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(workers) as threads:
-        theirs = list(threads.map(plain, cases))
-    end = time.monotonic()
-    report(cases, ours, theirs, middle - start, end - middle)
+    mine = list(judge.judge_all(by_calls))
+    seconds = time.monotonic() - start
+    theirs = list(judge.judge_all(as_published))
+    table = collections.Counter(
+        (one.candidate_id.split()[0], one.status == "passed", other.status == "passed")
+        for one, other in zip(mine, theirs, strict=True)
+    )
+    differ = [line(one, other) for one, other in zip(mine, theirs, strict=True) if passed(one) != passed(other)]
+    return {
+        "problems": len(ours),
+        "weak": sum(problem.weak for problem in ours),
+        "programs": len(mine),
+        "per_second": round(len(mine) / seconds, 1),
+        "both": {f"{kind}: ours {one}, published {other}": n for (kind, one, other), n in sorted(table.items())},
+        "disagreements": differ,
+    }
 
 
-def report(cases: Sequence[Case], ours: Sequence[Verdict], theirs: Sequence[Plain], our: float, their: float) -> None:
-    kinds = collections.Counter((verdict.status, other.status) for verdict, other in zip(ours, theirs, strict=True))
-    for (here, there), number in kinds.most_common():
-        print(f"{number:6}  judge {here:14} plain {there}")
-    apart = [
-        (case, verdict, other)
-        for case, verdict, other in zip(cases, ours, theirs, strict=True)
-        if (verdict.status == "passed") != (other.status == "passed")
-    ]
-    for case, verdict, other in apart:
-        print(f"{case.problem.suite} {case.candidate.id}: judge {verdict.status}, plain {other.status} ({other.said})")
-        print(f"    {verdict.tests}\n    {verdict.stderr[-200:]}")
-        print("    " + "\n    ".join(case.candidate.text.strip().splitlines()[-12:]))
-    print(json.dumps({"programs": len(cases), "disagreements": len(apart), "our_seconds": our, "their_seconds": their}))
+def passed(verdict: Verdict) -> bool:
+    return verdict.status == "passed"
+
+
+def line(ours: Verdict, theirs: Verdict) -> str:
+    return f"{ours.candidate_id}: {reason(ours)}; as published: {reason(theirs)}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("specs", nargs="*", default=["pocket"], metavar="SPEC")
-    parser.add_argument("--mutants", type=int, default=6, help="of each reference")
-    parser.add_argument("--problems", type=int, default=800, help="of each suite, drawn at random")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
-    run(given.specs, given.mutants, given.problems, given.seed, given.workers)
+    parser.add_argument("suite", metavar="SPEC")
+    parser.add_argument("--languages", nargs="+")
+    parser.add_argument("--every", type=int, default=1, help="one problem in so many")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    arguments = parser.parse_args()
+    unread = published(arguments.suite)
+    by_language: dict[str, list[Problem]] = collections.defaultdict(list)
+    for problem in suites.load(arguments.suite):
+        by_language[problem.language].append(problem)
+    rows: dict[str, Any] = {}
+    with Judge(Limits(), arguments.workers) as judge:
+        for language, problems in by_language.items():
+            if arguments.languages and language not in arguments.languages:
+                continue
+            row = rows[language] = compare(judge, problems[:: arguments.every], unread)
+            print(f"{language}: {row['programs']} programs, {len(row['disagreements'])} disagreements, {row['both']}")
+            for difference in row["disagreements"]:
+                print(f"  {difference}")
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -54,9 +54,10 @@ def published(spec: str) -> dict[str, Problem]:
 
 def _called(problem: Problem) -> Problem:
     """In Python the published text defines `check` and leaves it to the harness to call it."""
-    if problem.language != "python" or "def check(" not in problem.tests[0].call:
+    text = problem.tests[0].call
+    if problem.language != "python" or "def check(" not in text or "\ntest_check()" in text:
         return problem
-    test = dataclasses.replace(problem.tests[0], call=f"{problem.tests[0].call}\ncheck({problem.entry_point})")
+    test = dataclasses.replace(problem.tests[0], call=f"{text}\ncheck({problem.entry_point})")
     return dataclasses.replace(problem, tests=(test,))
 
 
