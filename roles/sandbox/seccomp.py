@@ -14,7 +14,7 @@ _AUDIT_X86_64 = 0xC000003E
 _LOAD, _EQUAL, _ABOVE_OR_EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _KILL, _ERRNO, _ALLOW = 0x80000000, 0x50000, 0x7FFF0000
 _NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in struct seccomp_data
-_X32_BIT = 1 << 30
+_UNKNOWN = 451  # the first call that is younger than this filter; those of the x32 ABI are far above
 _NEW_NAMESPACES = 0x7E020000
 _SOCKETS, _CLONE, _PRLIMIT, _AF_UNIX = (41, 53), 56, 302, 1  # socket and socketpair
 _SET_SCHEDULER, _SCHED_OTHER = 144, 0
@@ -48,7 +48,7 @@ def program() -> bytes:
         _instruction(_EQUAL, _AUDIT_X86_64, if_true=1),
         _instruction(_RETURN, _KILL),
         _instruction(_LOAD, _NUMBER),
-        _instruction(_ABOVE_OR_EQUAL, _X32_BIT, if_false=1),
+        _instruction(_ABOVE_OR_EQUAL, _UNKNOWN, if_false=1),
         _instruction(_RETURN, _ERRNO | errno.ENOSYS),
     ]
     for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS)):

@@ -112,6 +112,7 @@ class Trial:
     def _scripted(self, test: Test) -> Status:
         problem = self._problem
         results: list[Reply] = []
+        left = self._limits.wall_seconds  # for all of its calls together
         while len(results) < tester.MAX_CALLS:
             script = tester.program(test.check, problem.entry_point, results)
             if len(script) - len(test.check) > self._limits.reply_bytes:
@@ -131,4 +132,8 @@ class Trial:
             if not reply.replies or reply.ended in ("output", "reply"):
                 return classify.of_silence(reply, self._limits)
             results.append(reply.replies[0])
+            left -= reply.wall_seconds
+            if left < 0:
+                self.hurried = True
+                return "timeout"
         return "timeout"

@@ -96,6 +96,14 @@ def test_closing_the_judge_leaves_nothing_at_all() -> None:
     assert traces.until(lambda: traces.of(judge) == before)
 
 
+def test_a_script_has_one_time_limit_for_all_of_its_calls(hasty: Judge) -> None:
+    script = Test("", "def check(candidate):\n    for number in range(50):\n        candidate(number)\n", "script")
+    slow = "import time\ndef f(x):\n    time.sleep(0.4)\n"
+    verdict = judged(hasty, problem(script), slow)
+    assert verdict.status == "timeout"
+    assert verdict.wall_ms < 4000  # it says what the program took, however long the judge had to wait
+
+
 BAD_INPUT = {
     "an empty program": ("", "failed"),
     "a comment": ("# f returns x + 1", "failed"),
