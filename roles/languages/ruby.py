@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from roles.languages import toolchain
 from roles.languages.base import Build, Executed, Runtime
-from roles.sandbox.limits import Limits
+from roles.sandbox.limits import MIB, Limits
 
 _GEMS = "/usr/share/rubygems-integration"
 _BUNDLED = (f"{_GEMS}/all/gems", "/usr/lib/ruby/gems/*/gems", "/usr/local/lib/ruby/gems/*/gems")
@@ -16,6 +16,7 @@ _BUNDLED = (f"{_GEMS}/all/gems", "/usr/lib/ruby/gems/*/gems", "/usr/local/lib/ru
 class Ruby(Executed):
     name = "ruby"
     stop = ("\ndef ", "\nclass ", "\nmodule ", "\n#", "\nputs ", "\nrequire ", "\n```")
+    headroom_bytes = 128 * MIB
     processes = 2
     memory_signs = ("failed to allocate memory",)
 
