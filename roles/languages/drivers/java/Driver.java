@@ -36,7 +36,6 @@ public final class Driver {
             calls = (Calls) Class.forName(arguments[0]).getDeclaredConstructor().newInstance();
         } catch (Throwable error) {
             raised(-1, error);
-            System.err.flush();
             Runtime.getRuntime().halt(1);
             return;
         }
@@ -44,7 +43,6 @@ public final class Driver {
         for (int index = 0; index < calls.count(); index++) {
             answer(calls, index);
         }
-        System.err.flush();
         Runtime.getRuntime().halt(0); // whatever threads and hooks the program has left
     }
 
