@@ -1,6 +1,6 @@
 """Do our verdicts on MultiPL-E agree with its test programs run as published?
 
-    python benchmarks/agreement.py multipl_e:PATH [--languages java lua] [--every 4]
+    python -m benchmarks.agreement multipl_e:PATH [--languages java lua] [--every 4]
 
 The suite has no reference solutions, so the programs know the answers (`oracles.py`): a right one for each problem and
 one that gives the answers of other tests. Both are judged by calls and, as published, by the exit status of program
@@ -16,10 +16,9 @@ import os
 import time
 from typing import Any
 
-import oracles
-from breaking import broken
-from languages import published, reason
-
+from benchmarks import oracles
+from benchmarks.breaking import broken
+from benchmarks.languages import published, reason
 from roles import languages
 from roles.problems import suites
 from roles.problems.formats.dialects import Unparsed

@@ -122,7 +122,7 @@ def _replaced(language: str, text: str, name: str) -> str | None:
     inner = re.sub(rf"\b{name}(?=\s*\()", f"{name}__", found[0], count=1)
     declared = f"{inner};\n" if language == "cpp" else ""  # the wrapper stands before what it calls
     start, end = found.span()
-    return f"{text[:start]}{head}{declared}{found[0]} {{ {body} }}\n{inner}{text[end:]}"
+    return f"{text[:start]}{head}{declared}{found[0].rstrip()} {{ {body} }}\n{inner}{text[end:]}"
 
 
 def _body(language: str, kind: str, call: str) -> str:

@@ -1,6 +1,6 @@
 """Do right programs pass and wrong ones not, in every language of a suite?
 
-    python benchmarks/languages.py mbxp:PATH [SPEC ...] [--languages ruby cpp] [--limit N] [--published N]
+    python -m benchmarks.languages mbxp:PATH [SPEC ...] [--languages ruby cpp] [--limit N] [--published N]
 
 Judges the references of each suite, and the same with the function's result changed (`breaking.py`). `--published N`
 also runs N of each against the test programs as published and lists where the verdict differs. The last line is one
@@ -18,8 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from breaking import broken
-
+from benchmarks.breaking import broken
 from roles.problems import suites
 from roles.problems.formats import dialects
 from roles.records import Candidate, Problem, Verdict
@@ -132,17 +131,16 @@ def disagreements(ours: Sequence[Verdict], theirs: Sequence[Verdict]) -> list[st
 
 
 def show(name: str, row: dict[str, Any]) -> None:
-    print(
-        f"{name}: {row['passed']} of {row['references']} references pass, {len(row['broken_passed'])} of "
-        f"{row['broken']} broken ones; {row['rows']} rows, {row['weak_share']:.1%} weak; "
-        f"{row['programs_per_second']} programs per second"
-    )
+    print(f"{name}: {row['rows']} rows, {row['weak_share']:.1%} weak")
+    if row["references"]:
+        print(
+            f"  {row['passed']} of {row['references']} references pass, {row['programs_per_second']} per second; "
+            f"{len(row['broken_passed'])} of {row['broken']} broken ones: {' '.join(row['broken_passed'])}"
+        )
     for status, group in row["others"].items():
         print(f"  {status}: {group['count']}")
         for identity, why in group["examples"].items():
             print(f"    {identity}: {why}")
-    if row["broken"]:
-        print(f"  broken: {row['broken_statuses']}, passed: {row['broken_passed']}")
     if "published" in row:
         print(f"  as published: {row['published']['compared']} verdicts compared")
         for line in row["published"]["disagreements"]:
