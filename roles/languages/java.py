@@ -24,7 +24,7 @@ _JVM = (
     "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto",
     "-XX:+DisplayVMOutputToStderr", "-Xlog:disable", "-Xlog:all=warning:stderr",  # standard output is the program's
 )  # fmt: skip
-_RUN = (*_JVM, "-Xss64m", "-XX:VMThreadStackSize=1024", "-XX:CompilerThreadStackSize=1024")
+_RUN = (*_JVM, "-Xss16m", "-XX:VMThreadStackSize=1024", "-XX:CompilerThreadStackSize=1024")
 _COMPILE = (*_JVM, "-Xss16m", "-Xmx512m")
 # Strings put together by plain calls: what javac makes of `+` otherwise takes 20 ms to start.
 _OPTIONS = ("-nowarn", "-proc:none", "-encoding", "UTF-8", "-XDstringConcat=inline", "-d", ".")
