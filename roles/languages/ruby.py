@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 from collections.abc import Sequence
 
@@ -35,8 +36,12 @@ class Ruby(Executed):
 
     def _ruby(self) -> tuple[str, ...]:
         """Without RubyGems, which takes longer to start than Ruby itself; libraries that come as gems are found."""
-        folders = sorted(folder for pattern in _BUNDLED for folder in glob.glob(f"{pattern}/*/lib"))
-        return (self.runtime(False).executable, "--disable-gems", *(f"-I{folder}" for folder in folders))
+        return (self.runtime(False).executable, "--disable-gems", *(f"-I{folder}" for folder in _bundled()))
 
     def _check(self) -> tuple[str, ...]:
         return (self.runtime(False).executable, "--disable-gems", "-c", "program.rb")
+
+
+@functools.cache
+def _bundled() -> tuple[str, ...]:
+    return tuple(sorted(folder for pattern in _BUNDLED for folder in glob.glob(f"{pattern}/*/lib")))
