@@ -16,7 +16,11 @@
   const LARGEST = LARGEST_FRAME, NODES = 200000, DEPTH = 100, TOO_LARGE = {};
 
   const calls = parse(fs.readFileSync('calls.json', 'utf8'));
-  const names = calls.map(call => /^\s*([A-Za-z_$][\w$]*)\s*[.(]/.exec(call)?.[1]);
+  // Each call as two functions: the type of the name that it begins with, and the call itself.
+  const answers = calls.map(call => {
+    const name = /^\s*([A-Za-z_$][\w$]*)\s*[.(]/.exec(call)?.[1];
+    return `[() => ${name ? 'typeof ' + name : "''"}, () => (${call}\n)]`;
+  }).join(',\n');
   const nonce = process.argv.pop();
   let nodes = 0;
 
@@ -90,17 +94,17 @@
 
   function load() {
     const file = path.resolve('program.js'), module = {exports: {}, id: '.', filename: file, loaded: false};
-    // As Node.js wraps a module, but it hands out a way to evaluate an expression in the program's own scope.
-    const source = fs.readFileSync(file, 'utf8') + '\n;return function () { return eval(arguments[0]); };';
+    // As Node.js wraps a module, with the calls as the last thing in its scope.
+    const source = fs.readFileSync(file, 'utf8') + '\n;return [' + answers + '];';
     const parameters = ['exports', 'require', 'module', '__filename', '__dirname'];
     const program = vm.compileFunction(source, parameters, {filename: file});
     require.main = module;
     return program.call(module.exports, module.exports, require, module, file, path.dirname(file));
   }
 
-  let evaluate;
+  let loaded;
   try {
-    evaluate = load();
+    loaded = load();
   } catch (error) {
     raised(-1, error);
     leave(1);
@@ -108,11 +112,11 @@
   send(-1, 'ok');
   for (let index = 0; index < calls.length; index++) {
     try {
-      if (names[index] !== undefined && evaluate('typeof ' + names[index]) === 'undefined') {
+      if (loaded[index][0]() === 'undefined') {
         send(index, 'undefined');
         continue;
       }
-      const value = evaluate('(' + calls[index] + '\n)');
+      const value = loaded[index][1]();
       nodes = NODES;
       send(index, 'val', encode(value, 0, false));
     } catch (error) {
