@@ -19,7 +19,8 @@ def status(verdict: Callable[..., Verdict], text: str) -> str:
     "text",
     [
         "local function f(x)\n  return x + 1\nend\n", "function f(x) return x + 1, 'more' end",
-        "local f = function(x) return x + 1 end -- no newline", "function f(x) return x + 1 end\nreturn f",
+        "local f = function(x) return x + 1 end -- no newline", "\ufefffunction f(x) return x + 1 end",
+        "#!/usr/bin/lua\nfunction f(x) return x + 1 end", "function f(x) return x + 1 end\nreturn f",
     ],
 )  # fmt: skip
 def test_a_right_program_passes(text: str, verdict: Callable[..., Verdict]) -> None:

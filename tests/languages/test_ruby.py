@@ -44,6 +44,10 @@ def test_status_of(text: str, expected: str, verdict: Callable[..., Verdict]) ->
     assert status(verdict, text) == expected
 
 
+def test_what_was_raised_is_told(verdict: Callable[..., Verdict]) -> None:
+    assert "no luck (ArgumentError)" in verdict("ruby", "def f(x) = raise(ArgumentError, 'no luck')", *SUCCESSOR).stderr
+
+
 @pytest.mark.parametrize(
     "text",
     [

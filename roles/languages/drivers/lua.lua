@@ -15,7 +15,8 @@ local function read(name)
   return file:read("a")
 end
 
-local program, calls = read("program.lua"), {}
+-- As the interpreter does with a file: a mark of its encoding and a first line for the shell are no part of it.
+local program, calls = read("program.lua"):gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", ""), {}
 for line in io.lines("calls.hex") do
   calls[#calls + 1] = line:gsub("..", function(code) return string.char(tonumber(code, 16)) end)
 end

@@ -11,7 +11,7 @@ lambda do
 
   bound = lambda do |owner, name|
     method = owner.instance_method(name)
-    ->(receiver, *arguments, &block) { method.bind_call(receiver, *arguments, &block) }
+    ->(receiver, *arguments, **options) { method.bind_call(receiver, *arguments, **options) }
   end
   write, class_of, class_name = bound[IO, :write], bound[Kernel, :class], bound[Module, :name]
   variable, backtrace = bound[Kernel, :instance_variable_get], bound[Exception, :backtrace]
