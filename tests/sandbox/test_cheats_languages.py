@@ -107,7 +107,7 @@ def problem(language: str, kind: str) -> Problem:
             Test(call, f"result == {expected}")
             for call, expected in zip(filled(forms.call), filled(forms.expected), strict=True)
         ],
-        "stdio": [Test(f"{each['x']}\n", f"same_tokens(result, '{each['y']}')", "stdio") for each in fill],
+        "stdio": [Test(f"{each['x']}\n", f"same_tokens(result, '{each['y']}')", "stdio") for each in fill[1:]],
         "program": [Test("\n".join([forms.before, *filled(forms.assertion), forms.behind]), "", "program")],
     }
     return Problem(f"{language} {kind}", "own", "test", language, "", "f", tuple(tests[kind]))
@@ -152,6 +152,6 @@ def test_a_verdict_that_a_cheat_can_forge_is_labelled_weak(judge: Judge, languag
     assert (verdict.status, verdict.weak) == ("passed", True), verdict
 
 
-@pytest.mark.parametrize("language", PRESENT)
-def test_there_are_cheats_enough(language: str) -> None:
-    assert len([cheat for name, cheat in CHEATS if name == language]) >= 10
+def test_every_language_has_its_cheats() -> None:
+    assert {*FORMS, "python"} == set(languages.names())
+    assert all(len(corpus.of_language(name)) >= 10 for name in languages.names())
