@@ -52,7 +52,7 @@ def foreign_user() -> bool:
     return False
 
 
-def command(limits: Limits, language: Language, control: int, log: int) -> list[str]:
+def command(limits: Limits, language: Language, control: int, jobs: int, log: int) -> list[str]:
     """Arguments that start the warm server; it reads its code from standard input. Raises `SandboxUnavailable`."""
     foreign = foreign_user()
     try:
@@ -61,7 +61,7 @@ def command(limits: Limits, language: Language, control: int, log: int) -> list[
     except MissingRuntime as error:
         raise SandboxUnavailable(str(error)) from error
     user = f"{_INSIDE_USER}:{_OUTSIDE_USER}:1" if foreign else str(_INSIDE_USER)
-    arguments = [find_nsjail(), "-Mo", "-q", "--log_fd", str(log), "--pass_fd", str(control)]
+    arguments = [find_nsjail(), "-Mo", "-q", "--log_fd", str(log), "--pass_fd", str(control), "--pass_fd", str(jobs)]
     arguments += ["--user", user, "--group", user, "--hostname", "jail", "--cwd", "/tmp", "--time_limit", "0"]
     arguments += ["--cap", "CAP_SYS_ADMIN", "--cap", "CAP_SETPCAP", "--iface_no_lo", "--nice_level", "0"]
     most, processes = [limits], limits.processes
@@ -84,7 +84,7 @@ def command(limits: Limits, language: Language, control: int, log: int) -> list[
         arguments += ["-s", f"/proc/self/fd/{descriptor}:/dev/{name}"]
     for name, value in {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}.items():
         arguments += ["-E", f"{name}={value}"]
-    return [*arguments, "--", runtime.executable, "-s", "-B", "-", str(control)]
+    return [*arguments, "--", runtime.executable, "-s", "-B", "-", str(control), str(jobs)]
 
 
 def require(problems: Iterable[Problem]) -> None:
@@ -103,12 +103,13 @@ def require(problems: Iterable[Problem]) -> None:
 @functools.cache
 def server_code() -> bytes:
     """The text of the warm server and of what it imports, as one script that runs without any file in the jail."""
-    lines = ["import socket, sys, types"]
+    lines = ["import builtins, socket, sys, types"]
     for name in _MODULES:
         lines += [f"module = types.ModuleType('roles.sandbox.{name}')", "sys.modules[module.__name__] = module"]
+        lines += ["module.__builtins__ = vars(builtins).copy()"]  # out of reach of a program that patches its own
         lines += [f"exec(compile({(_HERE / f'{name}.py').read_text()!r}, '{name}.py', 'exec'), module.__dict__)"]
     lines += ["sys.path[:] = [folder for folder in sys.path if folder]", "serve = module.serve"]
     lines += [f"for name in {_MODULES!r}: del sys.modules['roles.sandbox.' + name]"]
     filter_program = seccomp.program() if os.uname().machine == seccomp.ARCHITECTURE else b""
-    lines += [f"serve(socket.socket(fileno=int(sys.argv[1])), {filter_program!r})"]
+    lines += [f"serve(*[socket.socket(fileno=int(number)) for number in sys.argv[1:]], {filter_program!r})"]
     return "\n".join(lines).encode()

@@ -9,7 +9,6 @@ import signal
 from typing import Any, Literal
 
 from roles.sandbox.limits import Limits
-from roles.sandbox.server import STOPPED_STATUS, TIMEOUT_STATUS
 from roles.sandbox.values import BadValue, decode
 
 Ended = Literal["exit", "signal", "wall", "output", "reply", "memory"]
@@ -70,10 +69,6 @@ def how_it_ended(status: int, exceeded: Ended | None) -> tuple[Ended, int]:
     """The kind of end and its exit status or signal, from a wait status and the limit that was exceeded, if any."""
     if exceeded:
         return exceeded, 0
-    if status == TIMEOUT_STATUS:
-        return "wall", 0
-    if status == STOPPED_STATUS:
-        return "output", 0
     if os.WIFSIGNALED(status):
         return "signal", os.WTERMSIG(status)
     return "exit", os.WEXITSTATUS(status)

@@ -7,6 +7,7 @@ C library fall back to `clone`, whose flags a filter can see.
 from __future__ import annotations
 
 import errno
+import itertools
 import struct
 
 ARCHITECTURE = "x86_64"
@@ -16,6 +17,8 @@ _KILL, _ERRNO, _ALLOW = 0x80000000, 0x50000, 0x7FFF0000
 _NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in struct seccomp_data
 _UNKNOWN = 451  # the first call that is younger than this filter; those of the x32 ABI are far above
 _NEW_NAMESPACES = 0x7E020000
+_FEW = 4
+_SIBLING = 0x8000  # CLONE_PARENT: the server would be its parent
 _SOCKETS, _CLONE, _PRLIMIT, _AF_UNIX = (41, 53), 56, 302, 1  # socket and socketpair
 _SET_SCHEDULER, _SCHED_OTHER = 144, 0
 
@@ -43,40 +46,50 @@ def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> 
 
 def program() -> bytes:
     """The filter for x86-64 Linux, as an array of `struct sock_filter`."""
-    lines = [
+    leaves: dict[int, list[bytes]] = {}
+    for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS)):
+        leaves |= {number: [_instruction(_RETURN, _ERRNO | code)] for number in numbers}
+    for number in _SOCKETS:
+        leaves[number] = [
+            _instruction(_LOAD, _FIRST_ARGUMENT),
+            _instruction(_EQUAL, _AF_UNIX, if_true=1),
+            _instruction(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
+            _instruction(_RETURN, _ALLOW),
+        ]
+    leaves[_PRLIMIT] = [  # only on itself: a limit on its init would look like our fault
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_EQUAL, 0, if_true=1),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+        _instruction(_RETURN, _ALLOW),
+    ]
+    leaves[_SET_SCHEDULER] = [  # Mono asks for what it has, and prints a refusal
+        _instruction(_LOAD, _SECOND_ARGUMENT),
+        _instruction(_EQUAL, _SCHED_OTHER, if_false=1),
+        _instruction(_RETURN, _ERRNO | 0),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+    ]
+    leaves[_CLONE] = [
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _instruction(_ANY_BIT, _NEW_NAMESPACES | _SIBLING, if_false=1),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
+        _instruction(_RETURN, _ALLOW),
+    ]
+    return b"".join([
         _instruction(_LOAD, _ARCH),
         _instruction(_EQUAL, _AUDIT_X86_64, if_true=1),
         _instruction(_RETURN, _KILL),
         _instruction(_LOAD, _NUMBER),
         _instruction(_ABOVE_OR_EQUAL, _UNKNOWN, if_false=1),
         _instruction(_RETURN, _ERRNO | errno.ENOSYS),
-    ]
-    for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS)):
-        for number in numbers:
-            lines += [_instruction(_EQUAL, number, if_false=1), _instruction(_RETURN, _ERRNO | code)]
-    for number in _SOCKETS:
-        lines += [
-            _instruction(_EQUAL, number, if_false=4),
-            _instruction(_LOAD, _FIRST_ARGUMENT),
-            _instruction(_EQUAL, _AF_UNIX, if_true=1),
-            _instruction(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
-            _instruction(_RETURN, _ALLOW),
-        ]
-    lines += [
-        _instruction(_EQUAL, _PRLIMIT, if_false=4),  # only on itself: a limit on its init would look like our fault
-        _instruction(_LOAD, _FIRST_ARGUMENT),
-        _instruction(_EQUAL, 0, if_true=1),
-        _instruction(_RETURN, _ERRNO | errno.EPERM),
-        _instruction(_RETURN, _ALLOW),
-        _instruction(_EQUAL, _SET_SCHEDULER, if_false=4),  # Mono asks for what it has, and prints a refusal
-        _instruction(_LOAD, _SECOND_ARGUMENT),
-        _instruction(_EQUAL, _SCHED_OTHER, if_false=1),
-        _instruction(_RETURN, _ERRNO | 0),
-        _instruction(_RETURN, _ERRNO | errno.EPERM),
-        _instruction(_EQUAL, _CLONE, if_false=3),
-        _instruction(_LOAD, _FIRST_ARGUMENT),
-        _instruction(_ANY_BIT, _NEW_NAMESPACES, if_false=1),
-        _instruction(_RETURN, _ERRNO | errno.EPERM),
-        _instruction(_RETURN, _ALLOW),
-    ]
-    return b"".join(lines)
+        *_search(sorted(leaves.items())),
+    ])  # fmt: skip
+
+
+def _search(leaves: list[tuple[int, list[bytes]]]) -> list[bytes]:
+    """A binary search: the kernel runs a filter through for every system call there is, each time it is installed."""
+    if len(leaves) <= _FEW:
+        tests = [[_instruction(_EQUAL, number, if_false=len(leaf)), *leaf] for number, leaf in leaves]
+        return [*itertools.chain(*tests), _instruction(_RETURN, _ALLOW)]
+    middle = len(leaves) // 2
+    low, high = _search(leaves[:middle]), _search(leaves[middle:])
+    return [_instruction(_ABOVE_OR_EQUAL, leaves[middle][0], if_true=len(low)), *low, *high]

@@ -30,7 +30,7 @@ from roles.sandbox.errors import SandboxFault
 from roles.sandbox.inside import HEAD, NONCE_BYTES
 from roles.sandbox.limits import MIB, Limits
 from roles.sandbox.outcome import Ended, how_it_ended
-from roles.sandbox.server import LIMIT_NAMES, RESULT, START, STOP, UNLIMITED
+from roles.sandbox.server import LIMIT_NAMES, READY, RESULT, START, STOP, UNLIMITED
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 10.0  # the server itself ends a job at its wall limit; beyond this the server is lost
@@ -83,16 +83,17 @@ class Worker:
         self.broken = False  # the jail died of its program's memory; the outcome stands, the jail is of no more use
         self._lock = threading.Lock()
         self._log_file = os.memfd_create("nsjail-log")
-        self._control, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._jobs, jobs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._group = MemoryGroup.create()
         code = _memory_file(jail.server_code())
         try:
-            with inside:
-                command = jail.command(limits, self.language, inside.fileno(), self._log_file)
+            with control, jobs:
+                command = jail.command(limits, self.language, control.fileno(), jobs.fileno(), self._log_file)
                 self._process = subprocess.Popen(
                     self._group.wrap(command) if self._group else command,
                     stdin=code, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    pass_fds=(inside.fileno(), self._log_file), start_new_session=True,
+                    pass_fds=(control.fileno(), jobs.fileno(), self._log_file), start_new_session=True,
                 )  # fmt: skip
         except BaseException as error:
             self._release()
@@ -139,51 +140,65 @@ class Worker:
                 self._group.settle(_SERVER_BYTES)
                 self._group.limit(limits.memory_bytes + confine.headroom_bytes + limits.disk_bytes + _SERVER_BYTES)
                 kills = self._group.kills()
-            number = self.jobs & 0xFFFFFFFF
             text = _memory_file(HEAD.pack(nonce, len(body)), body, *contents.values())
             stack.callback(os.close, text)
             source = os.open(os.devnull, os.O_RDONLY) if not given else _memory_file(given)
             stack.callback(os.close, source)
+            replies = os.memfd_create("replies")
+            stack.callback(os.close, replies)
             readers, writers = [], []
-            for _ in range(3):
+            for _ in range(2):
                 reader, writer = os.pipe()
                 stack.callback(os.close, reader)
+                stack.callback(os.close, writer)
+                os.set_blocking(reader, False)
                 os.fchmod(writer, 0o622)  # so that the jail's user may open it by name, as /dev/stdout
                 readers.append(reader)
                 writers.append(writer)
+            if self.jobs == 1:
+                self._await_ready()
+            start = time.monotonic()
             try:
-                start = START.pack(b"J", number, limits.wall_seconds, *_numbers(limits, confine), limits.disk_bytes)
-                socket.send_fds(self._control, [start], [text, source, *writers])
+                message = START.pack(*_numbers(limits, confine), limits.disk_bytes)
+                socket.send_fds(self._jobs, [message], [text, source, replies, *writers])
             except OSError as error:
                 raise self._fault("the jail is gone") from error
-            finally:
-                for writer in writers:
-                    os.close(writer)
             streams = _Streams(readers, limits)
+            overrun = False
             try:
-                _, _, status, cpu, rss, wall = self._drain(streams, number, limits)
+                overrun, status, cpu, rss = self._drain(streams, start, limits)
             except SandboxFault:
                 if self._group is None or self._group.kills() == kills:
                     raise
-                self.broken, status, cpu, rss, wall = True, signal.SIGKILL, 0.0, limits.memory_bytes, 0.0
+                self.broken, status, cpu, rss = True, signal.SIGKILL, 0.0, limits.memory_bytes
+            wall = time.monotonic() - start
+            streams.replied(replies)
             out_of_memory = self._group is not None and self._group.kills() > kills
-        ended, code = how_it_ended(status, "memory" if out_of_memory else streams.exceeded)
-        replies, output = bytes(streams.replies), bytes(streams.output)
-        return Ran(nonce.hex(), replies, output, streams.text(), ended, code, cpu, wall, rss)
+        exceeded: Ended | None = "memory" if out_of_memory else streams.exceeded or ("wall" if overrun else None)
+        ended, code = how_it_ended(status, exceeded)
+        return Ran(nonce.hex(), streams.replies, bytes(streams.output), streams.text(), ended, code, cpu, wall, rss)
 
-    def _drain(self, streams: _Streams, number: int, limits: Limits) -> tuple[Any, ...]:
-        """Reads what the program writes until the server reports its end."""
-        patience = limits.wall_seconds + (_START_SECONDS if number == 1 else _GRACE_SECONDS)
-        deadline = time.monotonic() + patience
+    def _await_ready(self) -> None:
+        self._control.settimeout(_START_SECONDS)
+        try:
+            message = self._control.recv(_CHUNK)
+        except OSError as error:
+            raise self._fault("the jail does not start") from error
+        if message != READY:
+            raise self._fault(message[1:].decode("utf-8", "replace") or "the jail did not start")
+
+    def _drain(self, streams: _Streams, start: float, limits: Limits) -> tuple[bool, int, float, int]:
+        """Reads what the program writes until the server reports its end; ends it at a limit. True if at the wall's."""
+        deadline = start + limits.wall_seconds
         poll = select.poll()
         for descriptor in (self._control.fileno(), *streams.open):
             poll.register(descriptor, select.POLLIN)
-        stopped = False
+        stopped = overrun = False
         while True:
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 and stopped:
                 raise self._fault("the jail does not answer")
-            for descriptor, _ in poll.poll(left * 1000):
+            for descriptor, _ in poll.poll(max(0.0, left) * 1000):
                 if descriptor != self._control.fileno():
                     if not streams.read(descriptor):
                         poll.unregister(descriptor)
@@ -195,11 +210,14 @@ class Worker:
                 if len(message) != RESULT.size or message[:1] != b"R":
                     raise self._fault(message[1:].decode("utf-8", "replace") or "the jail ended")
                 streams.finish()
-                return RESULT.unpack(message)
-            if streams.exceeded and not stopped:
-                stopped = True
+                _, _, status, cpu, rss = RESULT.unpack(message)
+                return overrun, status, cpu, rss
+            late = time.monotonic() >= deadline
+            if (streams.exceeded or late) and not stopped:
+                stopped, overrun = True, late and not streams.exceeded
+                deadline = time.monotonic() + _GRACE_SECONDS
                 with contextlib.suppress(OSError):
-                    self._control.send(STOP.pack(b"K", number))
+                    self._control.send(STOP.pack(b"K", self.jobs & 0xFFFFFFFF))
 
     def _fault(self, what: str) -> SandboxFault:
         log = os.pread(self._log_file, 2000, 0).decode("utf-8", "replace").strip()
@@ -209,6 +227,7 @@ class Worker:
         """Ends the jail and all processes in it; a `run` in another thread raises `SandboxFault`."""
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)  # the server ends, the kernel ends the rest
+            self._jobs.shutdown(socket.SHUT_RDWR)
         for number in (0, signal.SIGTERM, signal.SIGKILL):
             self._process.send_signal(number)
             try:
@@ -223,6 +242,7 @@ class Worker:
         if self._control.fileno() < 0:
             return
         self._control.close()
+        self._jobs.close()
         os.close(self._log_file)
         if self._group:
             self._group.close()
@@ -239,25 +259,21 @@ class _Streams:
 
     def __init__(self, descriptors: Sequence[int], limits: Limits) -> None:
         self.open = list(descriptors)
-        self.replies, self.output = bytearray(), bytearray()
+        self.replies, self.output = b"", bytearray()
         self.exceeded: Ended | None = None
-        self._reply_end, self._out, self._err = descriptors
+        self._out, self._err = descriptors
         self._limits = limits
         self._written = 0
         self._start, self._end = b"", b""  # of standard error
 
     def read(self, descriptor: int) -> bool:
-        """False at the end of the stream."""
-        data = os.read(descriptor, _CHUNK)
-        if not data:
-            self.open.remove(descriptor)
+        """False when there is nothing to read."""
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
             return False
-        if descriptor == self._reply_end:
-            if len(self.replies) + len(data) > self._limits.reply_bytes:
-                self.exceeded = self.exceeded or "reply"
-            else:
-                self.replies += data
-            return True
+        if not data:
+            return False
         self._written += len(data)
         if self._written > self._limits.output_bytes:
             self.exceeded = self.exceeded or "output"
@@ -271,9 +287,16 @@ class _Streams:
 
     def finish(self) -> None:
         """Reads the rest; nobody writes any more."""
-        for descriptor in list(self.open):
+        for descriptor in self.open:
             while self.read(descriptor):
                 pass
+
+    def replied(self, descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        if size > self._limits.reply_bytes:
+            self.exceeded = self.exceeded or "reply"
+        elif size:
+            self.replies = os.pread(descriptor, size, 0)
 
     def text(self) -> str:
         return (self._start + self._end).decode("utf-8", "replace")

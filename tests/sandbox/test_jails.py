@@ -123,7 +123,8 @@ def test_isolation_is_proved_not_assumed(limits: Limits, monkeypatch: pytest.Mon
 
 
 def test_without_the_filter_the_tier_is_1(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = jail.server_code().rpartition(b"\n")[0] + b"\nserve(socket.socket(fileno=int(sys.argv[1])), b'')"
+    start = b"\nserve(*[socket.socket(fileno=int(number)) for number in sys.argv[1:]], b'')"
+    code = jail.server_code().rpartition(b"\n")[0] + start
     monkeypatch.setattr(jail, "server_code", lambda: code)
     with Worker(limits) as worker:
         assert isolation.probe(worker).tier == 1

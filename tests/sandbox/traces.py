@@ -36,13 +36,14 @@ def until(fact: Callable[[], bool]) -> bool:
 def of(judge: Judge) -> dict[str, Any]:
     """What is there while `judge` is idle: it should be the same after any program."""
     jails = sorted(worker.pid for worker in judge._all)
-    servers = [process for jail in jails for process in descendants(jail)]
+    until(lambda: all(map(_waits, jails)))
+    servers = [min(descendants(jail)) for jail in jails]
     return {
         "processes": len(descendants(os.getpid())),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "mounts": _lines("/proc/self/mountinfo"),
         "groups": len(list(_GROUPS.glob(f"judge-{os.getpid()}-*"))),
-        "processes of the jails": len(servers),
+        "processes of the jails": sum(len(descendants(jail)) for jail in jails),
         "descriptors of the jails": [len(os.listdir(f"/proc/{server}/fd")) for server in servers],
         "mounts of the jails": [_lines(f"/proc/{server}/mountinfo") for server in servers],
         "files of the jails": [os.listdir(f"/proc/{server}/root/tmp") for server in servers],
@@ -52,6 +53,15 @@ def of(judge: Judge) -> dict[str, Any]:
 def held_bytes() -> int:
     """What the memory groups of this process hold: with no program, the warm servers and no file or segment."""
     return sum(int((path / "memory.usage_in_bytes").read_text()) for path in _GROUPS.glob(f"judge-{os.getpid()}-*"))
+
+
+def _waits(jail: int) -> bool:
+    """Whether the server, and the init and the process of the next program, are there and asleep."""
+    try:
+        stats = [Path(f"/proc/{process}/stat").read_text() for process in descendants(jail)]
+    except OSError:
+        return False
+    return len(stats) >= 3 and all(stat.rpartition(")")[2].split()[0] in "SZ" for stat in stats)
 
 
 def _lines(path: str) -> int:
