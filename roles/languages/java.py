@@ -163,7 +163,8 @@ def _made() -> _Made:
     if classes is None:
         raise MissingRuntime(f"java: {compiler} does not compile the driver; a complete JDK does ({package})")
     # The path of its classes is written into an archive, so they have to be in their place before.
-    archives = cache.folder("java", key + "archives", lambda folder: _archive(compiler, classes, folder))
+    made = f"{key} {(classes / _CLASSES).stat().st_mtime_ns}"
+    archives = cache.folder("java", made, lambda folder: _archive(compiler, classes, folder))
     return _Made(runtime, (classes, archives) if archives else (classes,))
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from roles import languages
-from roles.languages.cache import folder
 from roles.records import Problem, Test
 from roles.sandbox.limits import Limits
 from tests.languages.toolchains import needs
@@ -181,11 +180,3 @@ def test_what_is_precompiled_is_made_once_and_readable_by_all():
     assert len(made) == 2
     build: Any = languages.get("java")
     assert any("SharedArchiveFile" in part for part in build.program("class P { }", Limits()).compile)
-
-
-def test_a_cache_that_cannot_be_built_is_not_used():
-    def build(path):
-        (path / "half").write_text("")
-        raise OSError("no compiler")
-
-    assert folder("java", "a key of this test alone", build) is None
