@@ -55,12 +55,10 @@ def identical(result: Any, expected: Any) -> bool:
 
 
 def loosely_equal(result: Any, expected: Any) -> bool:
-    """As `==` of PHP, but a boolean or null equals its like only: to PHP every other value that is not empty is true."""
+    """As `==` of PHP, but a boolean or null equals its like only: to PHP any value that is not empty is true."""
     match result, expected:
         case list() | dict(), list() | dict():
-            here, there = (
-                value if isinstance(value, dict) else dict(enumerate(value)) for value in (result, expected)
-            )
+            here, there = (value if isinstance(value, dict) else dict(enumerate(value)) for value in (result, expected))
             return _values(here, there, loosely_equal)
     if not (_is_plain(result) and _is_plain(expected)):
         return False
