@@ -110,8 +110,8 @@ sub testhumaneval {
 testhumaneval();
 """
     assert perl.multipl_e(tests, "f") == (
-        Test('f([1, "a)"], undef)', "same(result, {'a': ['1.5', None], '$b': '1000'})"),
-        Test('f("x")', "same(result, '')"),
+        Test('&f([1, "a)"], undef)', "same(result, {'a': ['1.5', None], '$b': '1000'})"),
+        Test('&f("x")', "same(result, '')"),
     )
 
 
@@ -132,8 +132,12 @@ unless(Compare($x0, $v0)) {{
 
 
 def test_compared_variables_are_read_as_a_scalar_call() -> None:
-    call = 'do { my $arg00 = [1, 2]; my $arg01 = "b; $c"; scalar(f($arg00, $arg01)) }'
+    call = 'do { my $arg00 = [1, 2]; my $arg01 = "b; $c"; scalar(&f($arg00, $arg01)) }'
     assert mbxp("[-3, 0.10]") == (Test(call, "same(result, ['-3', '0.1'])"),)
+
+
+def test_a_function_named_like_one_of_the_language_is_the_programs(verdict: Callable[..., Verdict]) -> None:
+    assert verdict("perl", "sub split { return $_[0] + 1 }", ("&split(1)", "result == '2'")).status == "passed"
 
 
 @pytest.mark.parametrize("expected", ['"$c"', '"a@b.c"', "g(1)", "{[1] => 2}", '"\\x{1}"'])

@@ -1,4 +1,7 @@
-"""Test programs in Perl, whose modules compare scalars as text: an expected number is the text that Perl prints."""
+"""Test programs in Perl, whose modules compare scalars as text: an expected number is the text that Perl prints.
+
+Calls are written with an ampersand, so that a function which is named like one of Perl's own is the program's.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ def multipl_e(tests: str, entry_point: str) -> tuple[Test, ...]:
         parts = split(body[opening.end() : end - 1])
         if not ending or len(parts) != 2 or not parts[0].startswith("$candidate->("):
             raise Unparsed(f"not a call: {body[opening.start() : end]!r}")
-        read.append(_test(f"{entry_point}{parts[0].removeprefix('$candidate->')}", parts[1]))
+        read.append(_test(f"&{entry_point}{parts[0].removeprefix('$candidate->')}", parts[1]))
         position = ending.end()
     return tuple(read)
 
@@ -90,7 +93,7 @@ def mbxp(test: str, entry_point: str, prompt: str) -> tuple[Test, ...]:
         if not call or found["expected"] not in assigned or any(name not in assigned for name in names):
             raise Unparsed(f"not a call: {found['assigned'][:80]!r}")
         given = " ".join(f"my ${name} = {assigned[name]};" for name in names)
-        read.append(_test(f"do {{ {given} scalar({call[0]}) }}", assigned[found["expected"]]))
+        read.append(_test(f"do {{ {given} scalar(&{call[0]}) }}", assigned[found["expected"]]))
         position = found.end()
     return tuple(read)
 
