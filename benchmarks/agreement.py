@@ -73,12 +73,18 @@ def compare(judge: Judge, ours: list[Problem], unread: dict[str, Problem]) -> di
         "programs": len(mine),
         "per_second": round(len(mine) / seconds, 1),
         "both": {f"{kind}: ours {one}, published {other}": n for (kind, one, other), n in sorted(table.items())},
+        "right_refused": [line(one, other) for one, other in zip(mine, theirs, strict=True) if refused(one, other)],
         "disagreements": differ,
     }
 
 
 def passed(verdict: Verdict) -> bool:
     return verdict.status == "passed"
+
+
+def refused(ours: Verdict, theirs: Verdict) -> bool:
+    """A program that gives the expected values and passes neither way: no program can."""
+    return ours.candidate_id.startswith("right") and not passed(ours) and not passed(theirs)
 
 
 def line(ours: Verdict, theirs: Verdict) -> str:
@@ -103,8 +109,9 @@ def main() -> None:
                 continue
             row = rows[language] = compare(judge, problems[:: arguments.every], unread)
             print(f"{language}: {row['programs']} programs, {len(row['disagreements'])} disagreements, {row['both']}")
-            for difference in row["disagreements"]:
-                print(f"  {difference}")
+            for name in ("disagreements", "right_refused"):
+                for difference in row[name]:
+                    print(f"  {name}: {difference}")
     print(json.dumps(rows))
 
 
