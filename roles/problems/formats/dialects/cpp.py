@@ -185,7 +185,9 @@ def _text(text: str) -> Any:
     while found := _STRING.match(text, end):
         parts.append(found.group(1))
         end = found.end()
-    return _unescaped("".join(parts)) if parts and end == len(text) else NotImplemented
+    if not parts or end < len(text):
+        return NotImplemented
+    return _unescaped("".join(parts)).partition("\0")[0]  # a string made from a literal ends there
 
 
 def _unescaped(text: str) -> str:
