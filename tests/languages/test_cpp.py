@@ -201,7 +201,7 @@ int main(int argc, char* argv[]) {
         ("vector<string>", '{string("a;"), string("b")}', "['a;', 'b']"),
         ("unordered_set<string>", '{string("a")}', "set(['a'])"),
         ("bool", "true", "True"),
-        ("string", 'string("a\\x00b")', "'a'"),
+        ("string", 'string("a\\x00 b")', "'a'"),
     ],
 )
 def test_the_tests_of_mbxp_are_calls(kind, expected, check):
