@@ -16,6 +16,7 @@ from tests.sandbox.corpus import Program
 
 FILES = ("processes", "memory_and_disk", "output_and_descriptors", "looking_around", "system_calls", "values", "time")
 HOSTILE = corpus.read(*(f"hostile/{name}.txt" for name in FILES))
+NEED_A_GROUP = {"eight processes take a part of the memory each"}
 RIGHT = "def f(x):\n    return x + 1\n"
 
 
@@ -46,6 +47,8 @@ def judged(judge: Judge, problem: Problem, text: str) -> Verdict:
 
 @pytest.mark.parametrize("program", HOSTILE, ids=lambda program: program.name)
 def test_no_hostile_program_gets_anywhere(pit: Judge, hasty: Judge, successor: Problem, program: Program) -> None:
+    if program.name in NEED_A_GROUP and pit.isolation.tier < 3:
+        pytest.skip("this machine gives no memory group")
     if "timeout" in program.statuses:
         pit = hasty
     faults, before = pit.faults, traces.of(pit)

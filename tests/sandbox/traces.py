@@ -44,9 +44,9 @@ def of(judge: Judge) -> dict[str, Any]:
         "mounts": _lines("/proc/self/mountinfo"),
         "groups": len(list(_GROUPS.glob(f"judge-{os.getpid()}-*"))),
         "processes of the jails": sum(len(descendants(jail)) for jail in jails),
-        "descriptors of the jails": [len(os.listdir(f"/proc/{server}/fd")) for server in servers],
+        "descriptors of the jails": [len(_names(f"/proc/{server}/fd")) for server in servers],
         "mounts of the jails": [_lines(f"/proc/{server}/mountinfo") for server in servers],
-        "files of the jails": [os.listdir(f"/proc/{server}/root/tmp") for server in servers],
+        "files of the jails": [_names(f"/proc/{server}/root/tmp") for server in servers],
     }
 
 
@@ -62,6 +62,14 @@ def _waits(jail: int) -> bool:
     except OSError:
         return False
     return len(stats) >= 3 and all(stat.rpartition(")")[2].split()[0] in "SZ" for stat in stats)
+
+
+def _names(folder: str) -> list[str]:
+    """Nothing where only root may look."""
+    try:
+        return os.listdir(folder)
+    except PermissionError:
+        return []
 
 
 def _lines(path: str) -> int:
