@@ -4,7 +4,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 python := .venv/bin/python
 
-.PHONY: run setup languages test test-long lint bench bench-pocket pocket clean
+.PHONY: run setup languages test test-long lint bench bench-executor bench-pocket pocket clean
 
 run: setup
 	$(python) driver.py run configs/pocket.yaml
@@ -25,7 +25,10 @@ lint: setup
 	$(python) -m ruff check .
 	$(python) -m mypy
 
-bench: bench-pocket
+bench: bench-executor bench-pocket
+
+bench-executor: setup
+	$(python) -m benchmarks.executor
 
 bench-pocket: setup
 	$(python) -m benchmarks.pocket

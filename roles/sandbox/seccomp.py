@@ -22,7 +22,7 @@ _SIBLING = 0x8000  # CLONE_PARENT: the server would be its parent
 _SOCKETS, _CLONE, _PRLIMIT, _AF_UNIX = (41, 53), 56, 302, 1  # socket and socketpair
 _SET_SCHEDULER, _SCHED_OTHER = 144, 0
 
-_NOT_PERMITTED = (
+NOT_PERMITTED = (
     101, 310, 311, 312, 438, 440, 448,  # ptrace, process_vm_*, kcmp, pidfd_getfd, process_madvise, process_mrelease
     155, 161, 165, 166, 272, 308,  # pivot_root, chroot, mount, umount2, unshare, setns
     428, 429, 430, 431, 432, 433, 442,  # the new mount calls
@@ -37,7 +37,7 @@ _NOT_PERMITTED = (
     29, 64, 68, 240,  # shmget, semget, msgget, mq_open: freed late, at the cost of the next program
     141, 142, 203, 251, 314,  # setpriority, sched_set*, ioprio_set: the init of the job has the same user
 )  # fmt: skip
-_NOT_THERE = (425, 426, 427, 434, 435)  # io_uring_*, pidfd_open, clone3
+NOT_THERE = (425, 426, 427, 434, 435)  # io_uring_*, pidfd_open, clone3
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
@@ -47,7 +47,7 @@ def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> 
 def program() -> bytes:
     """The filter for x86-64 Linux, as an array of `struct sock_filter`."""
     leaves: dict[int, list[bytes]] = {}
-    for numbers, code in ((_NOT_PERMITTED, errno.EPERM), (_NOT_THERE, errno.ENOSYS)):
+    for numbers, code in ((NOT_PERMITTED, errno.EPERM), (NOT_THERE, errno.ENOSYS)):
         leaves |= {number: [_instruction(_RETURN, _ERRNO | code)] for number in numbers}
     for number in _SOCKETS:
         leaves[number] = [
