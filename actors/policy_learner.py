@@ -9,10 +9,11 @@ import pyarrow as pa
 import ray
 
 from actors.failures import saving_batch
-from actors.state import load_state, save_state
 from actors.telemetry import Drained, Recorder
+from roles import checkpoints
 from roles import weights as packing
 from roles.config import PolicyStage, SFTStage
+from roles.engines import LearningSettings
 from roles.policy.rewards import RewardShaper
 from roles.policy.trainer import PolicyTrainer, PPOStep, Rollout
 from roles.records import Candidate, Problem, Score, Verdict, from_batch
@@ -22,6 +23,7 @@ from roles.tuning.sft import Example, SFTStep
 from roles.weights import Packed
 
 BASE_VERSION, SFT_VERSION = 0, 1  # PPO's versions follow
+_PLAIN = LearningSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +46,11 @@ class PolicyLearner:
         temperature: float,
         device: str,
         seed: int,
+        learning: LearningSettings = _PLAIN,
     ) -> None:
         self._recorder = Recorder(name)
         self._settings, self._run_dir, self._temperature, self._seed = settings, run_dir, temperature, seed
+        self._learning = learning
         with self._recorder.span("start", 1):
             self._model, self._tokenizer = sft.pretrained(model_dir, device)
         self._shaper = RewardShaper(settings.reward)
@@ -61,7 +65,9 @@ class PolicyLearner:
             for reference in problem.references[: settings.references]
         ]
         with self._recorder.span("fine-tune", len(examples)), saving_batch(self._run_dir):
-            history = sft.train(self._model, self._tokenizer, examples, settings, self._seed)
+            history = sft.train(
+                self._model, self._tokenizer, examples, settings, self._seed, learning=self._learning
+            )
         self._version = SFT_VERSION
         self._start_ppo()
         return history
@@ -92,22 +98,24 @@ class PolicyLearner:
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     def weights(self) -> tuple[int, Packed]:
-        return self._version, packing.pack(self._model.state_dict())
+        weights = self._model.state_dict() if self._trainer is None else self._trainer.weights()
+        return self._version, packing.pack(weights)
 
     def save(self, model_folder: Path, checkpoint: Path) -> None:
         """A model folder that others can load, and the state that this actor continues from."""
         assert self._trainer is not None, "fine_tune or restore comes first"
-        self._model.save_pretrained(model_folder)
-        self._tokenizer.save_pretrained(model_folder)
+        with checkpoints.replacing(model_folder) as folder:
+            self._model.save_pretrained(folder, state_dict=self._trainer.weights())
+            self._tokenizer.save_pretrained(folder)
         state = {
             "trainer": self._trainer.state_dict(), "version": self._version, "steps": self._steps,
             "shaper": self._shaper,
         }  # fmt: skip
-        save_state(state, checkpoint)
+        checkpoints.save(state, checkpoint)
 
     def restore(self, checkpoint: Path) -> int:
         """Continue from a state that this class saved. Returns the number of PPO steps done."""
-        state = load_state(checkpoint)
+        state = checkpoints.load(checkpoint)
         self._version, self._steps, self._shaper = state["version"], state["steps"], state["shaper"]
         self._start_ppo()
         assert self._trainer is not None
@@ -120,5 +128,5 @@ class PolicyLearner:
 
     def _start_ppo(self) -> None:
         self._trainer = PolicyTrainer(
-            self._model, self._tokenizer.pad_token_id, self._settings, self._temperature, self._seed
+            self._model, self._tokenizer.pad_token_id, self._settings, self._temperature, self._seed, self._learning
         )

@@ -45,7 +45,7 @@ class Completions:
         if len(ids) <= size:
             measured[self.mask] = part(states, ids)
         else:
-            pieces = zip(states.split(size), ids.split(size), strict=True)
+            pieces = zip(torch.split(states, size), torch.split(ids, size), strict=True)
             measured[self.mask] = torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])
         return measured
 

@@ -96,7 +96,8 @@ class Engine(ABC):
             if counts:
                 total += part.item()
                 measures = measures + measured.detach()
-        total, measures = (sum(self.gather(value)) for value in (total, measures))
+        total = sum(self.gather(total))
+        measures = functools.reduce(torch.add, self.gather(measures))  # a process of fillers has measured a plain zero
         norm = self._apply(learning_rate(self.settings, self.steps, self._total), lambda norm: self._sane(total, norm))
         if self._sane(total, norm):
             self.steps += 1

@@ -146,7 +146,7 @@ def _joined(device: torch.device) -> Any:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not distributed.is_initialized():
         alone = "WORLD_SIZE" not in os.environ
-        place: dict[str, Any] = {"store": distributed.HashStore(), "rank": 0, "world_size": 1} if alone else {}
+        place: dict[str, Any] = {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1} if alone else {}
         distributed.init_process_group(backend, **place)
     # An operation for inference that it would compile for a minute, with a buffer that it would leave behind.
     sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: None  # type: ignore[attr-defined]

@@ -308,6 +308,6 @@ class PolicyTrainer:
         everyone = self.engine.gather(flat)
         every = torch.cat([values.to(self._device) for values in everyone])
         white = estimators.whiten(every, torch.ones_like(every))
-        mine = white.split([len(values) for values in everyone])[self.engine.rank]
-        for part, values in zip(chosen, mine.split([int(part.mask.sum()) for part in chosen]), strict=True):
+        mine = torch.split(white, [len(values) for values in everyone])[self.engine.rank]
+        for part, values in zip(chosen, torch.split(mine, [int(part.mask.sum()) for part in chosen]), strict=True):
             part.advantages[part.mask] = values

@@ -58,8 +58,21 @@ def train(
     """
     if not examples:
         raise ValueError("no examples to train on")
-    rng = random.Random(seed)
     sequences = [encode(tokenizer, example.prompt, example.completion) for example in examples]
+    return train_sequences(model, tokenizer.pad_token_id, sequences, settings, seed, on_step, learning)
+
+
+def train_sequences(
+    model: Any,
+    pad_id: int,
+    sequences: Sequence[TokenSequence],
+    settings: SFTSettings,
+    seed: int = 0,
+    on_step: Callable[[SFTStep], None] = lambda step: None,
+    learning: LearningSettings = _PLAIN,
+) -> list[SFTStep]:
+    """`train`, of what is encoded already."""
+    rng = random.Random(seed)
     lengths = [len(sequence) for sequence in sequences]
     batches = [
         batch for _ in range(settings.epochs) for batch in token_budget_batches(lengths, settings.tokens_per_step, rng)
@@ -70,7 +83,7 @@ def train(
     history: list[SFTStep] = []
     for batch in batches:
         chosen = [sequences[index] for index in batch]
-        loss = _step(model, tokenizer.pad_token_id, chosen, engine)
+        loss = _step(model, pad_id, chosen, engine)
         history.append(SFTStep(len(history) + 1, len(batches), loss, sum(map(len, chosen))))
         on_step(history[-1])
     model.eval()

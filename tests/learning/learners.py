@@ -1,0 +1,99 @@
+"""Small learners over a random model, with data of their own: what tests of engines run."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import random
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from roles.engines import LearningSettings
+from roles.policy.trainer import PolicyTrainer, PPOSettings, Rollout
+from roles.sequences import TokenSequence, pad, token_log_probs
+from roles.tuning import sft
+from roles.tuning.sft import SFTSettings
+
+VOCABULARY = 64
+
+
+def causal(seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, tie_word_embeddings=True, pad_token_id=0, initializer_range=0.2,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval()
+
+
+def sequence(rng: random.Random, prompt: tuple[int, ...]) -> TokenSequence:
+    return TokenSequence(prompt, tuple(rng.randrange(3, VOCABULARY) for _ in range(rng.randrange(2, 9))))
+
+
+def prompt(rng: random.Random) -> tuple[int, ...]:
+    return tuple(rng.randrange(3, VOCABULARY) for _ in range(rng.randrange(2, 7)))
+
+
+@torch.no_grad()
+def log_probs(model: Any, sequences: list[TokenSequence]) -> list[tuple[float, ...]]:
+    batch = pad(sequences, 0)
+    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    found = token_log_probs(logits, batch.input_ids)
+    return [tuple(row[mask].tolist()) for row, mask in zip(found, batch.completion_mask, strict=True)]
+
+
+def rollouts(seed: int = 0, prompts: int = 5, samples: int = 3) -> list[Rollout]:
+    """Random completions with the log-probabilities of `causal()`, and random rewards."""
+    rng = random.Random(seed)
+    sequences = [sequence(rng, shared) for shared in (prompt(rng) for _ in range(prompts)) for _ in range(samples)]
+    found = log_probs(causal(), sequences)
+    return [Rollout(s, p, rng.random()) for s, p in zip(sequences, found, strict=True)]
+
+
+PPO = PPOSettings(learning_rate=3e-3, updates_per_step=2, tokens_per_batch=40, warmup_steps=3)
+
+
+def policy_trainer(learning: LearningSettings, settings: PPOSettings = PPO, seed: int = 0) -> PolicyTrainer:
+    return PolicyTrainer(causal(seed), 0, settings, temperature=1.0, learning=learning)
+
+
+def assert_close(found: Any, expected: Any, tolerance: float) -> None:
+    """Of steps field by field, of weights name by name."""
+    if dataclasses.is_dataclass(found):
+        found, expected = ({k: torch.tensor(float(v)) for k, v in vars(one).items()} for one in (found, expected))
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(
+            found[name], expected[name], atol=tolerance, rtol=tolerance, msg=functools.partial("{}: {}".format, name)
+        )
+
+
+def with_reward(rollout: Rollout, reward: float) -> Rollout:
+    return dataclasses.replace(rollout, reward=reward)
+
+
+def _policy(learning: LearningSettings) -> tuple[list[Any], dict[str, torch.Tensor]]:
+    trainer = policy_trainer(learning)
+    return [trainer.step(rollouts(seed)) for seed in range(2)], trainer.weights()
+
+
+def _sft(learning: LearningSettings) -> tuple[list[Any], dict[str, torch.Tensor]]:
+    model = causal()
+    rng = random.Random(0)
+    sequences = [sequence(rng, prompt(rng)) for _ in range(13)]
+    settings = SFTSettings(learning_rate=3e-3, epochs=1, tokens_per_step=50, warmup_steps=3, schedule="linear")
+    history = sft.train_sequences(model, 0, sequences, settings, learning=learning)
+    return history, model.state_dict()
+
+
+LEARNERS = {
+    "sft": _sft,
+    "policy": _policy,
+}
+
+
+def everything(learning: LearningSettings) -> dict[str, tuple[list[Any], dict[str, torch.Tensor]]]:
+    """Of each learner its steps, and the weights at the end."""
+    return {name: learner(learning) for name, learner in LEARNERS.items()}
