@@ -20,7 +20,8 @@ _NAMESPACES = (
     "System.Text.RegularExpressions",
 )  # fmt: skip
 _DRIVER, _PROGRAM = "rewardranker.exe", "program.exe"
-_FLAGS = ("-nologo", "-warn:0", "-codepage:utf8", "-define:DEBUG")
+_FLAGS = ("-nologo", "-warn:0", "-codepage:utf8")
+_ASSERTIONS = "-define:DEBUG"
 _REFERENCES = ("System.Numerics", "Microsoft.CSharp")
 _PACKAGES = "the packages mono-mcs mono-runtime libmono-system-core4.0-cil libmono-system-numerics4.0-cil"
 
@@ -41,19 +42,21 @@ class CSharp(Executed):
         return _made().runtime
 
     def program(self, text: str, limits: Limits) -> Build:
-        return self._build({"program.cs": text}, "exe", (), limits)
+        return self._build({"program.cs": text}, (_ASSERTIONS, "-target:exe"), (), limits)
 
     def calls(self, text: str, setup: str, calls: Sequence[str], limits: Limits) -> Build:
         files = {"program.cs": f"{text}\n{setup}", "calls.cs": _calls(calls)}
-        return self._build(files, "library", (_CALLS, str(limits.reply_bytes)), limits)
+        return self._build(files, ("-target:library",), (_CALLS, str(limits.reply_bytes)), limits)
 
-    def _build(self, files: dict[str, str], target: str, arguments: Sequence[str], limits: Limits) -> Build:
+    def _build(
+        self, files: dict[str, str], options: Sequence[str], arguments: Sequence[str], limits: Limits
+    ) -> Build:
         made = _made()
         references = [f"-reference:{name}" for name in (*made.references, made.driver)]
         heap = limits.memory_bytes // MIB
         return Build(
             files,
-            compile=(*made.compiler, *_FLAGS, f"-target:{target}", f"-out:{_PROGRAM}", *references, *files),
+            compile=(*made.compiler, *_FLAGS, *options, f"-out:{_PROGRAM}", *references, *files),
             artefacts=(_PROGRAM,),
             run=(made.mono, made.driver, _PROGRAM, *arguments),
             environment={"MONO_GC_PARAMS": f"max-heap-size={heap}m"},
@@ -99,8 +102,8 @@ def _made() -> _Made:
     def build(folder: Path) -> None:
         source = folder / "Driver.cs"
         source.write_text(text, encoding="utf-8")
-        command = [*compiler, *_FLAGS, f"-out:{folder / _DRIVER}", "-reference:System.Numerics", str(source)]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120, env={"HOME": str(folder)})
+        flags = [*_FLAGS, _ASSERTIONS, f"-out:{folder / _DRIVER}", "-reference:System.Numerics"]
+        subprocess.run([*compiler, *flags, str(source)], cwd=folder, check=True, capture_output=True, timeout=120, env={"HOME": str(folder)})
 
     made = cache.folder("csharp", repr((mono, found.version, os.stat(mono).st_mtime_ns, text)), build)
     if made is None:
