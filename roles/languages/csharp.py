@@ -102,8 +102,9 @@ def _made() -> _Made:
     def build(folder: Path) -> None:
         source = folder / "Driver.cs"
         source.write_text(text, encoding="utf-8")
-        flags = [*_FLAGS, _ASSERTIONS, f"-out:{folder / _DRIVER}", "-reference:System.Numerics"]
-        subprocess.run([*compiler, *flags, str(source)], cwd=folder, check=True, capture_output=True, timeout=120, env={"HOME": str(folder)})
+        options = [_ASSERTIONS, f"-out:{folder / _DRIVER}", "-reference:System.Numerics", str(source)]
+        command = [*compiler, *_FLAGS, *options]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120, env={"HOME": str(folder)})
 
     made = cache.folder("csharp", repr((mono, found.version, os.stat(mono).st_mtime_ns, text)), build)
     if made is None:
