@@ -112,8 +112,10 @@ def _choice(expected: Sequence[str], form: str) -> str:
 
 
 def _bash(known: Cases) -> str:
-    lines = [f'  [[ $k = "$(printf "%s|" {arguments})" ]] && printf "%s\\n" {value}' for arguments, value in known]
-    return '  local k=$(printf "%s|" "$@")\n' + "\n".join(lines)
+    lines = ['  local k=$(printf "%s|" "$@")']
+    for arguments, value in known:
+        lines.append(f'  [[ $k = "$(printf "%s|" {arguments})" ]] && printf "%s\\n" {value} && return')
+    return "\n".join(lines)
 
 
 def _cpp(name: str, expected: Sequence[str]) -> str:
