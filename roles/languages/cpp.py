@@ -22,8 +22,9 @@ _FLAGS = ("-std=gnu++17", "-O1", "-w", "-pipe")
 _HEADER, _DRIVER = "judge.h", "judge.cpp"
 _GOLD = "/usr/bin/ld.gold"  # takes a third of the other linker's time
 _NEEDED = ("/usr/include", "/usr/bin/as", "/usr/bin/ld", "/usr/bin/ld.bfd", _GOLD)
-_WHOLE_LIBRARY = re.compile(
-    r"(\s|//[^\n]*|/\*.*?\*/|#[ \t]*(include|pragma)\b[^\n]*\n)*?#[ \t]*include[ \t]*<bits/stdc\+\+\.h>", re.DOTALL
+_WHOLE_LIBRARY = re.compile(  # nothing in front of it that could change what it means
+    r"(?:\s+|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/|#[ \t]*(?:include(?![ \t]*<bits/stdc\+\+\.h>)|pragma)\b[^\n]*)*+"
+    r"#[ \t]*include[ \t]*<bits/stdc\+\+\.h>"
 )
 
 

@@ -25,7 +25,7 @@ _ENVIRONMENT = {"CGO_ENABLED": "0", "GO111MODULE": "off", "GOFLAGS": "", "GOTOOL
 _CLAUSE = re.compile(r"^package[ \t]+\w+", re.MULTILINE)
 _MAIN = re.compile(r"^func[ \t]+main[ \t]*\(", re.MULTILINE)
 _TESTS = re.compile(r"^func[ \t]+(Test\w*)[ \t]*\(\w+ \*testing\.T\)", re.MULTILINE)
-_IMPORTS = re.compile(r"^import[ \t]*(?:\((?P<group>[^)]*)\)|(?P<single>[^\n]*))", re.MULTILINE)
+_IMPORTS = re.compile(r"^import[ \t]*(?:\((?P<group>[^()]*)\)|(?P<single>[^\n]*))", re.MULTILINE)
 _IMPORT = re.compile(r'^\s*(?P<alias>[\w.]+)?[ \t]*"(?P<path>[\w./]+)"', re.MULTILINE)
 # What a published test program uses of what its prompt imports: without the test, Go refuses the import.
 _USED = {

@@ -37,3 +37,13 @@ def test_comments_of_other_languages():
 
 def test_a_closer_never_lands_in_a_comment():
     assert close("{ // done") == "{ // done\n}\n"
+
+
+def test_raw_strings_over_several_lines():
+    assert close('f(R"(a\nb)"); {', characters=True).endswith("{\n}\n")
+
+
+@pytest.mark.parametrize("piece", ["'\\", '"\\', "(/[", '"""', "'", "`", "/*", "(\\", "{", "=/"])
+def test_no_text_takes_more_than_linear_time(piece):
+    close(piece * 100_000)
+    close(piece * 100_000, characters=True)

@@ -64,7 +64,7 @@ template <template <class...> class Template, class... Parts>
 constexpr bool made_of<Template, Template<Parts...>> = true;
 
 template <class T>
-void element(Reply& reply, const T& value) { encode<T>(reply, value); }
+void element(Reply& reply, const T& value) { __judge::encode<T>(reply, value); }
 
 template <class T>
 void range(Reply& reply, const T& values) {
@@ -74,11 +74,11 @@ void range(Reply& reply, const T& values) {
     for (auto it = values.begin(); it != values.end(); ++it) {
         if constexpr (alone && mapped<T>) {
             reply.pair();
-            element(reply, it->first);
-            element(reply, it->second);
+            __judge::element(reply, it->first);
+            __judge::element(reply, it->second);
             reply.close();
         } else {
-            element<Item>(reply, static_cast<const Item&>(*it));
+            __judge::element<Item>(reply, static_cast<const Item&>(*it));
         }
     }
     reply.close();
@@ -86,14 +86,14 @@ void range(Reply& reply, const T& values) {
 
 template <class... Types>
 bool one_of(Reply& reply, const std::any& value) {
-    return ((value.type() == typeid(Types) && (encode(reply, *std::any_cast<Types>(&value)), true)) || ...);
+    return ((value.type() == typeid(Types) && (__judge::encode(reply, *std::any_cast<Types>(&value)), true)) || ...);
 }
 
 template <class T>
 void encode(Reply& reply, const T& value) {
     if constexpr (std::is_volatile_v<T>) {
         reply.opaque(typeid(T));
-    } else if constexpr (std::is_same_v<T, bool>) {
+    } else if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::vector<bool>::reference>) {
         reply.boolean(value);
     } else if constexpr (std::is_same_v<T, char>) {
         reply.text(&value, 1);
@@ -102,7 +102,7 @@ void encode(Reply& reply, const T& value) {
     } else if constexpr (std::is_same_v<T, unsigned __int128>) {
         reply.wide(false, value);
     } else if constexpr (std::is_enum_v<T>) {
-        encode(reply, static_cast<std::underlying_type_t<T>>(value));
+        __judge::encode(reply, static_cast<std::underlying_type_t<T>>(value));
     } else if constexpr (std::is_integral_v<T>) {
         if constexpr (std::is_signed_v<T>) reply.integer(value);
         else reply.natural(value);
@@ -118,34 +118,34 @@ void encode(Reply& reply, const T& value) {
         reply.null();
     } else if constexpr (std::is_array_v<T>) {
         reply.open('l');
-        for (const auto& item : value) element(reply, item);
+        for (const auto& item : value) __judge::element(reply, item);
         reply.close();
     } else if constexpr (made_of<std::optional, T>) {
-        if (value.has_value()) element(reply, *value);
+        if (value.has_value()) __judge::element(reply, *value);
         else reply.null();
     } else if constexpr (made_of<std::variant, T>) {
-        std::visit([&reply](const auto& held) { element(reply, held); }, value);
+        std::visit([&reply](const auto& held) { __judge::element(reply, held); }, value);
     } else if constexpr (made_of<std::pair, T>) {
         reply.open('t');
-        element(reply, value.first);
-        element(reply, value.second);
+        __judge::element(reply, value.first);
+        __judge::element(reply, value.second);
         reply.close();
     } else if constexpr (made_of<std::tuple, T>) {
         reply.open('t');
-        std::apply([&reply](const auto&... items) { (element(reply, items), ...); }, value);
+        std::apply([&reply](const auto&... items) { (__judge::element(reply, items), ...); }, value);
         reply.close();
     } else if constexpr (made_of<std::complex, T>) {
         reply.complex(static_cast<double>(value.real()), static_cast<double>(value.imag()));
     } else if constexpr (std::is_same_v<T, std::any>) {
         if (!value.has_value()) {
             reply.null();
-        } else if (!one_of<bool, char, int, long, long long, unsigned, unsigned long, float, double, std::string,
+        } else if (!__judge::one_of<bool, char, int, long, long long, unsigned, unsigned long, float, double, std::string,
                            const char*, std::vector<long>, std::vector<int>, std::vector<std::string>,
                            std::vector<double>, std::vector<float>, std::vector<std::any>>(reply, value)) {
             reply.opaque(value.type());
         }
     } else if constexpr (iterable<T>) {
-        range(reply, value);
+        __judge::range(reply, value);
     } else {
         reply.opaque(typeid(T));
     }
@@ -158,7 +158,7 @@ void run(void (*function)(), Reply& reply) {
         reply.null();
     } else {
         T&& value = reinterpret_cast<T (*)()>(function)();
-        encode<std::remove_cv_t<std::remove_reference_t<T>>>(reply, value);
+        __judge::encode<std::remove_cv_t<std::remove_reference_t<T>>>(reply, value);
     }
 }
 
