@@ -16,6 +16,7 @@ jail.
 
 from __future__ import annotations
 
+import _thread
 import array
 import ctypes
 import gc
@@ -42,6 +43,8 @@ _VM, _NEWNS, _NEWIPC, _NEWPID = 0x00000100, 0x00020000, 0x08000000, 0x20000000
 _NOSUID, _NODEV, _NOEXEC, _RDONLY = 2, 4, 8, 1
 _SET_DUMPABLE, _SET_SECCOMP, _DROP_BOUND, _SET_NO_NEW_PRIVS = 4, 22, 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
+_ARENAS = -8  # M_ARENA_MAX of mallopt
+_THREAD_STACK = 8 << 20  # bytes; the main thread's is larger, and all of them count as memory
 _HIGH = 200  # descriptors from here on are out of the way of 0 to REPLIES
 _PRELOADED = (
     "bisect", "collections", "copy", "functools", "heapq", "itertools", "math", "operator", "random", "re", "string",
@@ -75,6 +78,8 @@ def serve(control: socket.socket, jobs: socket.socket, code: bytes) -> None:
             break
     _check(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)  # the init shares the memory of the server: nobody may look at it
+    _thread.stack_size(_THREAD_STACK)
+    _libc.mallopt(_ARENAS, 1)  # one for each thread would use up the address space
     report, up = os.pipe()
     os.set_blocking(report, False)
     instructions = ctypes.create_string_buffer(code)

@@ -99,6 +99,16 @@ def test_closing_the_judge_leaves_nothing_at_all() -> None:
     assert traces.until(lambda: traces.of(judge) == before)
 
 
+def test_an_honest_program_has_its_threads_and_processes(pit: Judge) -> None:
+    text = (
+        "import subprocess, sys\nfrom concurrent.futures import ThreadPoolExecutor\ndef f(x):\n"
+        "    with ThreadPoolExecutor(20) as pool:\n        ones = sum(pool.map(lambda y: len(str(y)), range(10)))\n"
+        "    told = subprocess.run([sys.executable, '-c', f'print({x} + {ones} - 9)'], capture_output=True, text=True)\n"
+        "    return int(told.stdout)\n"
+    )
+    assert judged(pit, problem(Test("f(1)", "result == 2")), text).status == "passed"
+
+
 def test_a_script_has_one_time_limit_for_all_of_its_calls(hasty: Judge) -> None:
     script = Test("", "def check(candidate):\n    for number in range(50):\n        candidate(number)\n", "script")
     slow = "import time\ndef f(x):\n    time.sleep(0.4)\n"
