@@ -103,7 +103,7 @@ def test_an_honest_program_has_its_threads_and_processes(pit: Judge) -> None:
     text = (
         "import subprocess, sys\nfrom concurrent.futures import ThreadPoolExecutor\ndef f(x):\n"
         "    with ThreadPoolExecutor(20) as pool:\n        ones = sum(pool.map(lambda y: len(str(y)), range(10)))\n"
-        "    told = subprocess.run([sys.executable, '-c', f'print({x} + {ones} - 9)'], capture_output=True, text=True)\n"
+        "    told = subprocess.run([sys.executable, '-c', f'print({x} + {ones} - 9)'], capture_output=True)\n"
         "    return int(told.stdout)\n"
     )
     assert judged(pit, problem(Test("f(1)", "result == 2")), text).status == "passed"
