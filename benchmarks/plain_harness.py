@@ -15,7 +15,6 @@ import concurrent.futures
 import dataclasses
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,8 @@ from roles.sandbox.judge import Judge
 from roles.sandbox.limits import MIB, Limits
 
 LIMITS = Limits(wall_seconds=10, cpu_seconds=1, memory_bytes=512 * MIB)
+_CHUNK = 500
+_PATIENCE_SECONDS = 60  # of the plain harness, which does not run a program again that a busy machine held up
 _ENDS = {"AssertionError": "failed", "MemoryError": "memory", "SyntaxError": "compile_error"}
 _SUBCLASSES = ("IndentationError", "TabError")
 
@@ -105,11 +106,12 @@ def plain(case: Case) -> Plain:
         environment = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0", "LANG": "C.UTF-8"}
         if "from roles." in case.asserts:
             environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+        limits = f"ulimit -c 0 && ulimit -t {LIMITS.cpu_seconds} && ulimit -v {LIMITS.memory_bytes // 1024}"
+        command = ["/bin/sh", "-c", f"{limits} && exec {sys.executable} -s -P -B program.py"]
         try:
             done = subprocess.run(
-                [sys.executable, "-s", "-P", "-B", str(path)], cwd=folder, env=environment, preexec_fn=_limit,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                timeout=LIMITS.wall_seconds, check=False,
+                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, timeout=_PATIENCE_SECONDS, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return Plain("timeout", "")
@@ -122,40 +124,50 @@ def plain(case: Case) -> Plain:
     return Plain(_ENDS.get("SyntaxError" if error in _SUBCLASSES else error, "runtime_error"), said)
 
 
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (LIMITS.cpu_seconds, LIMITS.cpu_seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (LIMITS.memory_bytes, LIMITS.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def run(specs: Sequence[str], count: int, own: int, limit: int, seed: int, workers: int) -> None:
-    rng = random.Random(seed)
-    cases = [case for spec in specs for case in cases_of(spec, count, own, limit, rng)]
+def run(cases: Sequence[Case], workers: int) -> None:
+    """Judges `cases` both ways, a chunk at a time, and prints what came of it."""
     print(f"{len(cases)} programs of {len({(case.problem.suite, case.problem.id) for case in cases})} problems")
-    start = time.monotonic()
-    with Judge(LIMITS, workers) as judge:
-        ours = list(judge.judge_all((case.problem, case.candidate) for case in cases))
-    middle = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(workers) as threads:
-        theirs = list(threads.map(plain, cases))
-    end = time.monotonic()
-    report(cases, ours, theirs, middle - start, end - middle)
-
-
-def report(cases: Sequence[Case], ours: Sequence[Verdict], theirs: Sequence[Plain], our: float, their: float) -> None:
-    kinds = collections.Counter((verdict.status, other.status) for verdict, other in zip(ours, theirs, strict=True))
+    kinds: collections.Counter[tuple[str, str]] = collections.Counter()
+    seconds = [0.0, 0.0]
+    apart = 0
+    with Judge(LIMITS, workers) as judge, concurrent.futures.ThreadPoolExecutor(workers) as threads:
+        for start in range(0, len(cases), _CHUNK):
+            chunk = cases[start : start + _CHUNK]
+            times = [time.monotonic()]
+            ours = list(judge.judge_all((case.problem, case.candidate) for case in chunk))
+            times.append(time.monotonic())
+            theirs = list(threads.map(plain, chunk))
+            times.append(time.monotonic())
+            seconds = [total + end - begin for total, begin, end in zip(seconds, times, times[1:], strict=False)]
+            for case, verdict, other in zip(chunk, ours, theirs, strict=True):
+                kinds[verdict.status, other.status] += 1
+                if (verdict.status == "passed") != (other.status == "passed"):
+                    apart += 1
+                    tell(case, verdict, other)
+            print(f"{start + len(chunk)} programs, {apart} disagreements", file=sys.stderr, flush=True)
     for (here, there), number in kinds.most_common():
         print(f"{number:6}  judge {here:14} plain {there}")
-    apart = [
-        (case, verdict, other)
-        for case, verdict, other in zip(cases, ours, theirs, strict=True)
-        if (verdict.status == "passed") != (other.status == "passed")
-    ]
-    for case, verdict, other in apart:
-        print(f"{case.problem.suite} {case.candidate.id}: judge {verdict.status}, plain {other.status} ({other.said})")
-        print(f"    {verdict.tests}\n    {verdict.stderr[-200:]}")
-        print("    " + "\n    ".join(case.candidate.text.strip().splitlines()[-12:]))
-    print(json.dumps({"programs": len(cases), "disagreements": len(apart), "our_seconds": our, "their_seconds": their}))
+    summary = {"programs": len(cases), "disagreements": apart, "judge_seconds": seconds[0], "plain_seconds": seconds[1]}
+    print(json.dumps(summary))
+
+
+def reason(case: Case, verdict: Verdict, other: Plain) -> str:
+    """Why the two disagree, as far as it can be found out by running the program again."""
+    if "timeout" in (verdict.status, other.status):
+        return "close to the limit of time"
+    if other.status == "passed":
+        marked = dataclasses.replace(case, asserts=f"{case.asserts}\nraise RuntimeError('reached')")
+        if plain(marked).status == "passed":
+            return "the program leaves with status 0 before the last assert"
+        return "the result is an object that is no plain data"
+    return "unexplained"
+
+
+def tell(case: Case, verdict: Verdict, other: Plain) -> None:
+    print(f"{case.problem.suite} {case.candidate.id}: judge {verdict.status}, plain {other.status} {other.said}")
+    print(f"    reason: {reason(case, verdict, other)}")
+    print(f"    {verdict.tests} {verdict.stderr[-200:]}")
+    print("    " + case.candidate.text.strip().replace("\n", "\n    "), flush=True)
 
 
 def main() -> None:
@@ -167,7 +179,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    run(given.specs, given.mutants, given.samples, given.problems, given.seed, given.workers)
+    rng = random.Random(given.seed)
+    counts = given.mutants, given.samples, given.problems
+    run([case for spec in given.specs for case in cases_of(spec, *counts, rng)], given.workers)
 
 
 if __name__ == "__main__":

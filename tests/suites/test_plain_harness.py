@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mutating import mutants
-from benchmarks.plain_harness import LIMITS, Case, asserts_of, cases_of, plain
+from benchmarks.plain_harness import LIMITS, Case, asserts_of, cases_of, plain, reason
 from roles.records import Candidate, Problem, Test
 from roles.sandbox.judge import Judge
 
@@ -77,3 +77,23 @@ def test_the_command_counts_and_lists(suite: str) -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["programs"] == 4 and found["disagreements"] == 0
     assert "judge passed         plain passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "asserts", "why"),
+    [
+        ("def f(x): exit()", "assert f(1) == 2", "the program leaves with status 0 before the last assert"),
+        (
+            "class Any:\n    def __eq__(self, other): return True\ndef f(x): return Any()",
+            "assert f(1) == 2",
+            "the result is an object that is no plain data",
+        ),
+    ],
+)
+def test_a_program_that_only_the_plain_harness_passes_is_explained(text: str, asserts: str, why: str) -> None:
+    problem = Problem("1", "own", "test", "python", "", "f", (Test("f(1)", "result == 2"),))
+    case = Case(problem, Candidate("c", "1", "g", text), asserts)
+    with Judge(LIMITS) as judge:
+        verdict = judge.judge(problem, [case.candidate])[0]
+    assert plain(case).status == "passed" and verdict.status == "failed"
+    assert reason(case, verdict, plain(case)) == why
