@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from roles.languages.base import Build, MissingRuntime, Runtime
@@ -70,22 +70,24 @@ class TypeScript(NodeLanguage):
 @functools.cache
 def _installed(foreign_user: bool) -> Runtime:
     """The compiler, and as its mounts its own folder and that of its packages. Raises `MissingRuntime`."""
-    refused = ""
-    for folder in _FOLDERS:
-        packages = folder / "node_modules"
-        compiler = next(packages.glob("@typescript/typescript-linux-*/lib/tsc"), None)
-        if compiler is None or not (packages / "@types/node").is_dir():
-            continue
-        closed = next(_closed(compiler), None) if foreign_user else None
-        if closed:
-            refused = f" ({closed} is not open to other users)"
-            continue
+    compilers = [
+        compiler
+        for folder in _FOLDERS
+        for compiler in folder.glob("node_modules/@typescript/typescript-linux-*/lib/tsc")
+        if (folder / "node_modules/@types/node").is_dir()
+    ]
+    usable = [compiler for compiler in compilers if _closed(compiler) is None]
+    if not usable and compilers and not foreign_user:
+        usable = compilers  # the jail's user is the one who may read them
+    if usable:
+        packages = usable[0].parents[3]
         version = json.loads((packages / "typescript/package.json").read_text(encoding="utf-8"))["version"]
-        return Runtime(str(compiler), version, (str(compiler.parent), str(packages)))
+        return Runtime(str(usable[0]), version, (str(usable[0].parent), str(packages)))
     looked_in = " or ".join(map(str, _FOLDERS))
+    refused = f" ({_closed(compilers[0])} is not open to other users)" if compilers else ""
     raise MissingRuntime(f"typescript: no compiler in {looked_in}{refused}; `make languages` installs it")
 
 
-def _closed(path: Path) -> Iterator[Path]:
+def _closed(path: Path) -> Path | None:
     """What keeps other users from running `path`."""
-    return (part for part in (path, *path.parents) if not os.stat(part).st_mode & 0o001)
+    return next((part for part in (path, *path.parents) if not os.stat(part).st_mode & 0o001), None)
