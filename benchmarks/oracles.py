@@ -125,8 +125,8 @@ def _cpp(name: str, expected: Sequence[str]) -> str:
 def _csharp(name: str, expected: Sequence[str]) -> str:
     domain = "AppDomain.CurrentDomain"
     return (
-        f'        int n = (int)({domain}.GetData("n") ?? 0); {domain}.SetData("n", n + 1);\n'
-        f"        {_choice(expected, 'if (n == {index}) return {value};')}\n        throw new Exception();"
+        f'        int turn__ = (int)({domain}.GetData("n") ?? 0); {domain}.SetData("n", turn__ + 1);\n'
+        f"        {_choice(expected, 'if (turn__ == {index}) return {value};')}\n        throw new Exception();"
     )
 
 
