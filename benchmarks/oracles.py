@@ -132,8 +132,8 @@ def _csharp(name: str, expected: Sequence[str]) -> str:
 
 def _java(name: str, expected: Sequence[str]) -> str:
     return (
-        '        int n = Integer.getInteger("n", 0); System.setProperty("n", "" + (n + 1));\n'
-        f"        {_choice(expected, 'if (n == {index}) return {value};')}\n        throw new RuntimeException();"
+        '        int turn__ = Integer.getInteger("n", 0); System.setProperty("n", "" + (turn__ + 1));\n'
+        f"        {_choice(expected, 'if (turn__ == {index}) return {value};')}\n        throw new RuntimeException();"
     )
 
 
