@@ -180,3 +180,20 @@ def test_what_is_precompiled_is_made_once_and_readable_by_all():
     assert len(made) == 2
     build: Any = languages.get("java")
     assert any("SharedArchiveFile" in part for part in build.program("class P { }", Limits()).compile)
+
+
+def test_tuples_behave_as_those_of_the_library(verdict):
+    text = """
+    import org.javatuples.*;
+    class P { static Object f() {
+        Pair<Integer, String> pair = Pair.with(1, "a");
+        Triplet<Integer, String, Double> longer = pair.add(2.5);
+        return new Object[] {
+            pair.equals(new Pair<>(1, "a")), pair.equals(Pair.with(1, "b")), pair.hashCode() == Pair.with(1, "a").hashCode(),
+            longer.setAt1("b"), longer.getValue2(), pair.toString(), pair.getSize(), pair.contains("a"), pair.indexOf("a"),
+            Pair.with(1, 2).compareTo(Pair.with(1, 3)), Triplet.fromArray(new Integer[] {1, 2, 3}), Unit.with(1).toList(),
+        };
+    } }
+    """
+    wanted = [True, False, True, (1, "b", 2.5), 2.5, "[1, a]", 2, True, 1, -1, (1, 2, 3), [1]]
+    assert verdict("java", text, ("P.f()", f"same(result, {wanted!r})")).status == "passed"
