@@ -189,9 +189,11 @@ def test_tuples_behave_as_those_of_the_library(verdict):
         Pair<Integer, String> pair = Pair.with(1, "a");
         Triplet<Integer, String, Double> longer = pair.add(2.5);
         return new Object[] {
-            pair.equals(new Pair<>(1, "a")), pair.equals(Pair.with(1, "b")), pair.hashCode() == Pair.with(1, "a").hashCode(),
-            longer.setAt1("b"), longer.getValue2(), pair.toString(), pair.getSize(), pair.contains("a"), pair.indexOf("a"),
-            Pair.with(1, 2).compareTo(Pair.with(1, 3)), Triplet.fromArray(new Integer[] {1, 2, 3}), Unit.with(1).toList(),
+            pair.equals(new Pair<>(1, "a")), pair.equals(Pair.with(1, "b")),
+            pair.hashCode() == new Pair<>(1, "a").hashCode(),
+            longer.setAt1("b"), longer.getValue2(), pair.toString(), pair.getSize(), pair.contains("a"),
+            pair.indexOf("a"), Pair.with(1, 2).compareTo(Pair.with(1, 3)), Triplet.fromArray(new Integer[] {1, 2, 3}),
+            Unit.with(1).toList(),
         };
     } }
     """
