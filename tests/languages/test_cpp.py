@@ -66,6 +66,7 @@ def test_values_of_every_type_come_back_exactly(verdict):
         "nothing()": "result is None",
         "[](auto x) { return x; }(5)": "same(result, 5)",
         "Endless()": "result == []",
+        "[] { static vector<bool> v{true, false}; return v[1]; }()": "result is False",
     }
     assert verdict("cpp", PROGRAM, *checks.items()).tests == ("passed",) * len(checks)
 
