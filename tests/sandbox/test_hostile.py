@@ -5,6 +5,7 @@ away and shows that the same programs then get through.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,12 @@ def hasty() -> Iterator[Judge]:
         yield judge
 
 
+@pytest.fixture(scope="module")
+def idle(pit: Judge, hasty: Judge) -> dict[Judge, dict[str, Any]]:
+    """What there is of each before the first hostile program."""
+    return {judge: traces.settled(judge) for judge in (pit, hasty)}
+
+
 def problem(*tests: Test) -> Problem:
     return Problem("1", "own", "test", "python", "", "f", tests)
 
@@ -46,12 +53,14 @@ def judged(judge: Judge, problem: Problem, text: str) -> Verdict:
 
 
 @pytest.mark.parametrize("program", HOSTILE, ids=lambda program: program.name)
-def test_no_hostile_program_gets_anywhere(pit: Judge, hasty: Judge, successor: Problem, program: Program) -> None:
+def test_no_hostile_program_gets_anywhere(
+    pit: Judge, hasty: Judge, idle: dict[Judge, dict[str, Any]], successor: Problem, program: Program
+) -> None:
     if program.name in NEED_A_GROUP and pit.isolation.tier < 3:
         pytest.skip("this machine gives no memory group")
     if "timeout" in program.statuses:
         pit = hasty
-    faults, before = pit.faults, traces.of(pit)
+    faults = pit.faults
     if program.statuses:
         verdict = judged(pit, successor, program.text)
         assert verdict.status in program.statuses, verdict
@@ -62,7 +71,7 @@ def test_no_hostile_program_gets_anywhere(pit: Judge, hasty: Judge, successor: P
     assert len(verdict.stderr) < 5000
     assert judged(pit, problem(Test("f(1)", "result == 2")), f"{RIGHT}# after {program.name}").status == "passed"
     assert pit.faults == faults
-    assert traces.until(lambda: traces.of(pit) == before), (before, traces.of(pit))
+    assert traces.until(lambda: traces.of(pit) == idle[pit]), (idle[pit], traces.of(pit))
     assert traces.held_bytes() < 64 * MIB
 
 
@@ -91,10 +100,10 @@ def test_the_memory_of_one_program_is_back_before_the_next_starts(pit: Judge, na
 
 def test_closing_the_judge_leaves_nothing_at_all() -> None:
     with Judge(Limits(wall_seconds=2, cpu_seconds=1)) as judge:
-        before_open = traces.of(judge)
-    before = traces.of(judge)
+        before_open = traces.settled(judge)
+    before = traces.settled(judge)
     with Judge(Limits(wall_seconds=2, cpu_seconds=1)) as judge:
-        assert traces.of(judge)["processes"] == before_open["processes"]
+        assert traces.settled(judge)["processes"] == before_open["processes"]
         judged(judge, problem(Test("f(1)", "result == 2")), HOSTILE[0].text)
     assert traces.until(lambda: traces.of(judge) == before)
 

@@ -110,15 +110,15 @@ def test_without_a_pid_namespace_programs_see_and_outlive(judge: Judge, weakened
     name = "sees other processes"
     daemon = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    os.closerange(0, 1024)\n    time.sleep(60)\n"
     daemon += RIGHT
-    before = traces.of(judge)
+    before = traces.settled(judge)
     assert stopped(judge, name)
     assert status(judge, daemon) == "passed"
     assert traces.until(lambda: traces.of(judge) == before)
     shared = weakened(("_libc.unshare(_NEWPID)", "0"), ("_libc.setns(home, _NEWPID)", "0"))
-    before = traces.of(shared)
+    before = traces.settled(shared)
     assert not stopped(shared, name)
     assert status(shared, daemon) == "passed"
-    assert traces.of(shared)["processes of the jails"] == before["processes of the jails"] + 1
+    assert traces.settled(shared)["processes of the jails"] == before["processes of the jails"] + 1
 
 
 def test_even_without_a_pid_namespace_the_server_outlives_a_program_that_kills_all(weakened: Weakened) -> None:

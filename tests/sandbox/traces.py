@@ -33,8 +33,18 @@ def until(fact: Callable[[], bool]) -> bool:
     return fact()
 
 
+def settled(judge: Judge) -> dict[str, Any]:
+    """What is there while `judge` is idle. A jail makes itself ready for the next program, which takes a moment."""
+    seen, times = of(judge), 0
+    while times < 10:
+        time.sleep(0.05)
+        again = of(judge)
+        seen, times = again, times + 1 if again == seen else 0
+    return seen
+
+
 def of(judge: Judge) -> dict[str, Any]:
-    """What is there while `judge` is idle: it should be the same after any program."""
+    """What is there now."""
     jails = sorted(worker.pid for worker in judge._all)
     until(lambda: all(map(_waits, jails)))
     servers = [min(descendants(jail)) for jail in jails]
