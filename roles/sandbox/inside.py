@@ -30,7 +30,7 @@ HEAD = struct.Struct("<16sI")  # the nonce, the size of the description
 ARTEFACT = struct.Struct("<IQ")  # the sizes of a name and of its content, which follow
 REPLIES = 3  # descriptor of the replies inside the program
 _TRACEBACK = 2000  # characters
-_REHEARSALS = 20  # the interpreter adapts a piece of code in the first few runs
+_REHEARSALS = 12  # the interpreter adapts a piece of code in its first runs
 _PIECE = """
 import math
 from typing import List

@@ -47,7 +47,7 @@ def of(judge: Judge) -> dict[str, Any]:
     """What is there now."""
     jails = sorted(worker.pid for worker in judge._all)
     until(lambda: all(map(_waits, jails)))
-    servers = [min(descendants(jail)) for jail in jails]
+    servers = [int(Path(f"/proc/{jail}/task/{jail}/children").read_text()) for jail in jails]
     return {
         "processes": len(descendants(os.getpid())),
         "descriptors": len(os.listdir("/proc/self/fd")),
