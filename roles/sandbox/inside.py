@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import functools
 import glob
 import json
 import linecache
@@ -20,7 +19,6 @@ import struct
 import sys
 import traceback
 import types
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from roles.sandbox.values import TooLarge, encode
@@ -30,31 +28,6 @@ HEAD = struct.Struct("<16sI")  # the nonce, the size of the description
 ARTEFACT = struct.Struct("<IQ")  # the sizes of a name and of its content, which follow
 REPLIES = 3  # descriptor of the replies inside the program
 _TRACEBACK = 2000  # characters
-_REHEARSALS = 12  # the interpreter adapts a piece of code in its first runs
-_PIECE = """
-import math
-from typing import List
-
-class Piece:
-    def __init__(self, items): self.items = items
-
-def play(items: List[int], other=None):
-    seen, counts = set(), {}
-    for index, item in enumerate(items):
-        if item in seen or not (item % 2 == 0 and index < len(items)):
-            continue
-        seen.add(item)
-        counts[item] = counts.get(item, 0) + 1
-    try:
-        total = sum(x * 2 for x in seen)
-    except ValueError:
-        total = None
-    while total > 10:
-        total //= 2
-    names = [str(x) + f"{x:02d}" for x in sorted(seen, key=lambda x: -x)]
-    return names[:2], {"a": (total, 1.5, None, True)}, "b".upper()
-"""
-_PIECE_CALLS = ("play([1, 2, 3, 4])", "play(list(range(20)))", "Piece([1]).items", "play(3)", "absent()", "math.pi")
 _json = json.encoder.c_make_encoder(  # type: ignore[attr-defined]  # all in C: no part of it can be patched
     None, None, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False
 )
@@ -71,7 +44,7 @@ def perform(descriptor: int) -> NoReturn:
         if job["kind"] == "python":
             signal.signal(signal.SIGINT, signal.default_int_handler)
             main = sys.modules["__main__"] = types.ModuleType("__main__")
-            _answer(job, nonce, main.__dict__, functools.partial(os.write, REPLIES))
+            _answer(job, nonce, main.__dict__)
             leave(0)
         if job["kind"] == "compile":
             leave(_compile(job))
@@ -120,15 +93,7 @@ def _compile(job: dict[str, Any]) -> int:
     return os.WEXITSTATUS(status)
 
 
-def rehearse() -> None:
-    """Does what most programs do, so that their processes share its traces in memory instead of each making its own."""
-    for number in range(_REHEARSALS):
-        job = {"program": _PIECE, "setup": "", "calls": _PIECE_CALLS, "largest_frame": 1000 if number else 1}
-        _answer(json.loads(json.dumps(job)), bytes(NONCE_BYTES), types.ModuleType("__main__").__dict__, len)
-    linecache.clearcache()
-
-
-def _answer(job: dict[str, Any], nonce: bytes, scope: dict[str, Any], write_reply: Callable[[bytes], int]) -> None:
+def _answer(job: dict[str, Any], nonce: bytes, scope: dict[str, Any]) -> None:
     """Compiles and runs the program, then the calls; writes one frame for each thing that happened.
 
     Library functions are bound before the program runs, and this module has builtins of its own, so that a program
@@ -144,7 +109,7 @@ def _answer(job: dict[str, Any], nonce: bytes, scope: dict[str, Any], write_repl
             body = b'[%d, "big"]' % frame[0]
         body = mark + body + b"\n"
         while body:
-            body = body[write_reply(body) :]
+            body = body[write(REPLIES, body) :]
 
     def raised(index: int, error: BaseException) -> None:
         code = error.code if isinstance(error, SystemExit) else None

@@ -29,7 +29,7 @@ import socket
 import struct
 from typing import NoReturn
 
-from roles.sandbox.inside import REPLIES, perform, rehearse
+from roles.sandbox.inside import REPLIES, perform
 
 LIMIT_NAMES = ("AS", "DATA", "CPU", "NPROC", "NOFILE", "FSIZE", "CORE")
 UNLIMITED = (1 << 64) - 1
@@ -84,7 +84,6 @@ def serve(control: socket.socket, jobs: socket.socket, code: bytes) -> None:
     os.set_blocking(report, False)
     instructions = ctypes.create_string_buffer(code)
     seccomp = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(instructions)) if code else b""
-    rehearse()
     gc.collect()
     gc.freeze()  # keeps the collector of the forked programs off the shared pages
     number = 0
