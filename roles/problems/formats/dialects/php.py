@@ -70,8 +70,8 @@ def mbxp(test: str, entry_point: str, prompt: str) -> tuple[Test, ...]:
         names = _assignments(found["given"])
         if found["result"] not in names or found["expected"] not in names:
             raise Unparsed(f"not a call and a result: {found['given'][:80]!r}")
-        expected = literal(value(names[found["expected"]]))
-        read.append(Test(call(names[found["result"]], {entry_point: entry_point}, names), f"loosely_equal(result, {expected})"))
+        check = f"loosely_equal(result, {literal(value(names[found['expected']]))})"
+        read.append(Test(call(names[found["result"]], {entry_point: entry_point}, names), check))
         position = found.end()
     if not read:
         raise Unparsed("no tests")
