@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 log=build/languages.log
 declare -A packages=(
-    [g++]=g++ [javac]=openjdk-17-jdk-headless [node]=nodejs [npm]=npm [php]=php-cli [ruby]=ruby [lua5.4]=lua5.4
+    [g++]=g++ [javac]=openjdk-17-jdk-headless [node]=nodejs [npm]=npm [php]="php-cli php-mbstring" [ruby]=ruby [lua5.4]=lua5.4
     [perl]=perl [go]=golang-go [rustc]=rustc [bc]=bc
     [mcs]="mono-mcs mono-runtime libmono-system-core4.0-cil libmono-system-numerics4.0-cil"
 )

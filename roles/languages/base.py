@@ -58,7 +58,7 @@ class Executed(Language):
     """A language whose programs are run by a command, once they are compiled if it has a compiler.
 
     `calls` adds a driver to a program. Run with a nonce as its last argument, the driver writes one line for each
-    thing that happened to descriptor 3: the nonce, a space, and one of these as JSON in ASCII
+    thing that happened to descriptor 3: the nonce, a space, and one of these as JSON in UTF-8
         [-1, "ok"]                      the program has loaded, nothing was called yet
         [-1, "err", name, status]       loading it raised an exception of that name, or exited with that status
         [i, "val", value]               call i returned; `roles/sandbox/values.py` tells how values are written
