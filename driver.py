@@ -152,7 +152,7 @@ def root_causes(errors: BaseExceptionGroup) -> list[BaseException]:
 def evaluate(
     policy: Annotated[Path, typer.Option(help="a transformers folder of a causal model")],
     reward: Annotated[Path, typer.Option(help="a folder with a reward model, or a stock classifier with one label")],
-    suite: Annotated[str, typer.Option(help="pocket, a JSONL or Parquet file, or FORMAT:PATH; see docs/formats.md")] = "pocket",
+    suite: Annotated[str, typer.Option(help="pocket, a file of problems, or FORMAT:PATH")] = "pocket",
     split: Annotated[str | None, typer.Option(help="of the suite; by default all of it")] = None,
     n: Annotated[int, typer.Option("-n", min=2, help="samples of each problem")] = 10,
     problems: Annotated[int | None, typer.Option(min=2, help="only the first so many")] = None,
@@ -192,7 +192,7 @@ def evaluate(
 
 @app.command()
 def judge(
-    problems: Annotated[str, typer.Option(help="pocket, a JSONL or Parquet file, or FORMAT:PATH; see docs/formats.md")],
+    problems: Annotated[str, typer.Option(help="pocket, a file of problems, or FORMAT:PATH")],
     candidates: Annotated[Path, typer.Option(help="JSONL; see docs/formats.md")],
     out: Annotated[Path, typer.Option(help="JSONL with a verdict for each candidate")],
 ) -> None:
