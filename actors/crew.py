@@ -103,14 +103,14 @@ class Crew:
         return cls(
             policy_learner=place(
                 PolicyLearner, "learner", "policy learner", model, run_dir, config.policy, config.sampling.temperature,
-                device, seed,
+                device, seed, config.learning,
             ),
             generators=[
                 place(Generator, "generator", f"generator {i}", model, config.sampling.engine)
                 for i in range(config.workers.generators)
             ],
             reward_learner=place(
-                RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed
+                RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed, config.learning
             ),
             executors=[
                 place(

@@ -7,6 +7,7 @@ scored were trained on, each in the step after it was mined, beside a rehearsal 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import pyarrow as pa
 import ray
 
 from actors.failures import saving_batch
-from actors.state import load_state, save_state
 from actors.telemetry import Drained, Recorder
+from roles import checkpoints
 from roles import weights as packing
 from roles.config import RewardStage
+from roles.engines import LearningSettings
 from roles.records import Candidate, Pair, Problem, from_batch
 from roles.reward import model as reward_model
 from roles.reward.trainer import PairGroup, RewardStep, RewardTrainer
@@ -25,6 +27,8 @@ from roles.sequences import encode_candidate
 from roles.tuning import sft
 from roles.tuning.sft import Example, SFTSettings
 from roles.weights import Packed
+
+_PLAIN = LearningSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,16 +39,23 @@ class RewardProgress:
 
 
 class RewardLearner:
-    def __init__(self, name: str, model_dir: str, run_dir: Path, settings: RewardStage, device: str, seed: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        model_dir: str,
+        run_dir: Path,
+        settings: RewardStage,
+        device: str,
+        seed: int,
+        learning: LearningSettings = _PLAIN,
+    ) -> None:
         self._recorder = Recorder(name)
+        self._learning = learning
         self._settings, self._run_dir, self._model_dir, self._device = settings, run_dir, model_dir, device
         self._rng = random.Random(seed)
         self._seed = seed
         with self._recorder.span("start", 1):
             self._model, self._tokenizer = reward_model.create(settings.head, model_dir, device)
-        self._trainer = RewardTrainer(
-            self._model, self._tokenizer.pad_token_id, settings, settings.tokens_per_batch
-        )
         self._version = 0
         self._new = 0
         self._fresh: list[PairGroup] = []
@@ -53,6 +64,7 @@ class RewardLearner:
 
     def initialise(self, policy: Packed) -> None:
         """Version 0: an untrained head on the weights of a policy."""
+        assert "_trainer" not in vars(self), "an engine has taken up other weights already"
         self._model.initialise_trunk(packing.unpack(policy))
 
     def learn(self, problems: pa.RecordBatch, candidates: pa.RecordBatch, pairs: pa.RecordBatch) -> RewardProgress:
@@ -74,7 +86,7 @@ class RewardLearner:
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     def weights(self) -> tuple[int, Packed]:
-        return self._version, packing.pack(self._model.state_dict())
+        return self._version, packing.pack(self._trainer.weights())
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     def control(self, settings: SFTSettings) -> tuple[int, Packed]:
@@ -84,21 +96,24 @@ class RewardLearner:
         """
         with self._recorder.span("train control", len(self._passing)):
             model, tokenizer = reward_model.create("likelihood", self._model_dir, self._device)
-            sft.train(model.trunk, tokenizer, list(self._passing), settings, self._seed)
+            sft.train(
+                model.trunk, tokenizer, list(self._passing), settings, self._seed, learning=self._learning
+            )
             return len(self._passing), packing.pack(model.state_dict())
 
     def save(self, model_folder: Path, checkpoint: Path) -> None:
         """A model folder that others can load, and the state that this actor continues from."""
-        self._model.save(model_folder, self._tokenizer)
+        with checkpoints.replacing(model_folder) as folder:
+            self._model.save(folder, self._tokenizer, self._trainer.weights())
         state = {
             "trainer": self._trainer.state_dict(), "version": self._version, "new": self._new, "fresh": self._fresh,
             "seen": self._seen, "passing": self._passing, "rng": self._rng.getstate(),
         }  # fmt: skip
-        save_state(state, checkpoint)
+        checkpoints.save(state, checkpoint)
 
     def restore(self, checkpoint: Path) -> int:
         """Continue from a state that this class saved. Returns the version."""
-        state = load_state(checkpoint)
+        state = checkpoints.load(checkpoint)
         self._trainer.load_state_dict(state["trainer"])
         self._version, self._new = state["version"], state["new"]
         self._fresh, self._seen, self._passing = state["fresh"], state["seen"], state["passing"]
@@ -108,6 +123,18 @@ class RewardLearner:
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def drain(self) -> Drained:
         return self._recorder.drain()
+
+    @functools.cached_property
+    def _trainer(self) -> RewardTrainer:
+        """Made at first use, from the weights that are there then."""
+        settings = self._settings
+        return RewardTrainer(
+            self._model,
+            self._tokenizer.pad_token_id,
+            settings,
+            settings.tokens_per_batch,
+            self._learning,
+        )
 
     @property
     def _complete(self) -> bool:

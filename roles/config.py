@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from roles.engines import LearningSettings
 from roles.mining.pairs import MiningSettings
 from roles.optimisation import OptimiserSettings
 from roles.policy.rewards import RewardMix
@@ -105,6 +107,7 @@ class Config(Section):
     sampling: SamplingSettings = SamplingSettings()
     sft: SFTStage = SFTStage()
     reward: RewardStage = RewardStage()
+    learning: LearningSettings = LearningSettings()
     mining: MiningSettings = MiningSettings()
     policy: PolicyStage = PolicyStage()
     executor: ExecutorSettings = ExecutorSettings()
@@ -119,6 +122,22 @@ class Config(Section):
                 f"policy.groups_per_step = {self.policy.groups_per_step}: must be a multiple of "
                 f"sampling.problems_per_batch = {self.sampling.problems_per_batch}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _engine_is_there(self) -> Config:
+        learning = self.learning
+        if learning.offload and self.model.device == "cpu":
+            raise ValueError(
+                "learning.offload = true: with model.device = cpu there is no other memory to offload from; "
+                "set it to false, or model.device to cuda"
+            )
+        for field, package, needed in (
+            ("engine = deepspeed", "deepspeed", learning.engine == "deepspeed"),
+            ("lora", "peft", learning.lora is not None),
+        ):
+            if needed and importlib.util.find_spec(package) is None:
+                raise ValueError(f"learning.{field}: {package} is not installed here; pip install {package}")
         return self
 
 
@@ -191,6 +210,7 @@ def _fields(location: tuple[Any, ...]) -> str:
     model: type[BaseModel] = Config
     for name in location:
         annotation = model.model_fields[str(name)].annotation
+        annotation = next(iter(get_args(annotation)), annotation)  # of a section that may be none, the section
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return "none"
         model = annotation

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from roles.sequences import TokenSequence, rectangle
 
 LOGITS_AT_ONCE = 1 << 26  # beyond them logits are made in pieces, and made again for the gradient
+# Where processes share the output layer they have to use it equally often: an engine puts the largest number here.
+agreed_pieces: ContextVar[Callable[[int], int]] = ContextVar("agreed_pieces", default=lambda pieces: pieces)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +40,17 @@ class Completions:
     def _under(self, head: Any, temperature: float, measure: Measure) -> Tensor:
         """Logits of completion tokens only, and of so many at a time that memory does not grow with their number."""
         states, ids = self.before[self.mask], self.ids[self.mask]
-        size = max(1, LOGITS_AT_ONCE // head.out_features)
+        pieces = agreed_pieces.get()(math.ceil(len(ids) * head.out_features / LOGITS_AT_ONCE))
 
         def part(states: Tensor, ids: Tensor) -> Tensor:
             return measure(head(states).float() / temperature, ids)
 
         measured = torch.zeros(self.ids.shape, device=self.ids.device)
-        if len(ids) <= size:
+        if pieces <= 1:
             measured[self.mask] = part(states, ids)
         else:
-            pieces = zip(torch.split(states, size), torch.split(ids, size), strict=True)
-            measured[self.mask] = torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])
+            split = zip(torch.tensor_split(states, pieces), torch.tensor_split(ids, pieces), strict=True)
+            measured[self.mask] = torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in split])
         return measured
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, distributed, nn
 
 from roles.engines.base import Engine
 from roles.engines.settings import LearningSettings
+from roles.trunk import agreed_pieces
 
 T = TypeVar("T")
 BUCKET = 50_000_000  # numbers that are reduced at once
@@ -63,8 +64,15 @@ class DeepSpeedEngine(Engine):
         )
 
     def compute(self, function: Callable[[], T]) -> T:
-        result: T = self._engine(function)
+        before = agreed_pieces.set(self._agree)
+        try:
+            result: T = self._engine(function)
+        finally:
+            agreed_pieces.reset(before)
         return result
+
+    def _agree(self, pieces: int) -> int:
+        return max(self.gather(pieces)) if self._stage == 3 else pieces
 
     def gather(self, value: T) -> list[T]:
         values: list[Any] = [None] * self.processes
@@ -146,7 +154,7 @@ def _joined(device: torch.device) -> Any:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not distributed.is_initialized():
         alone = "WORLD_SIZE" not in os.environ
-        place: dict[str, Any] = {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1} if alone else {}
+        place: dict[str, Any] = {"store": distributed.HashStore(), "rank": 0, "world_size": 1} if alone else {}  # type: ignore[attr-defined]
         distributed.init_process_group(backend, **place)
     # An operation for inference that it would compile for a minute, with a buffer that it would leave behind.
     sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: None  # type: ignore[attr-defined]

@@ -32,7 +32,7 @@ class RewardModel(nn.Module):
         self.head: Head = head
         self.trunk = model
         if head == "likelihood":
-            self.scale = nn.Parameter(torch.tensor(LIKELIHOOD_SCALE))
+            self.scale = nn.Parameter(torch.tensor([LIKELIHOOD_SCALE]))
             self.scalar = nn.Linear(model.config.hidden_size, 1, bias=False)
             nn.init.zeros_(self.scalar.weight)
 
@@ -40,11 +40,11 @@ class RewardModel(nn.Module):
         """Rewards, shape (B,)."""
         completions = trunk.forward(self.trunk.base_model, sequences, pad_id)
         if self.head == "scalar":
-            rewards: Tensor = self.trunk.score(completions.last).squeeze(-1).float()
+            rewards: Tensor = trunk.in_float32(self.trunk.score, completions.last).squeeze(-1)
             return rewards
         log_probs = completions.log_probs(self.trunk.get_output_embeddings())
         mean = log_probs.sum(dim=1) / completions.mask.sum(dim=1)
-        rewards = self.scale * mean + self.scalar(completions.last.float()).squeeze(-1)
+        rewards = self.scale * mean + trunk.in_float32(self.scalar, completions.last).squeeze(-1)
         return rewards
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -62,12 +62,17 @@ class RewardModel(nn.Module):
         if lost := [name for name in unexpected if not name.startswith("lm_head.")]:
             raise ValueError(f"policy weights do not fit the reward model's trunk: {lost}")
 
-    def save(self, folder: Path, tokenizer: Any) -> None:
-        """Write a transformers folder that others can load, with `reward.json` (and the head's tensors) beside it."""
-        self.trunk.save_pretrained(folder)
+    def save(self, folder: Path, tokenizer: Any, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write a transformers folder that others can load, with `reward.json` (and the head's tensors) beside it.
+
+        `weights` are those of a plain model, where this one's have other names or lie elsewhere.
+        """
+        own = self.state_dict() if weights is None else weights
+        inner = {name.removeprefix("trunk."): own[name] for name in own if name.startswith("trunk.")}
+        self.trunk.save_pretrained(folder, state_dict=inner)
         tokenizer.save_pretrained(folder)
         if self.head == "likelihood":
-            tensors = {"scale": self.scale.detach(), "scalar": self.scalar.weight.detach()}
+            tensors = {"scale": own["scale"], "scalar": own["scalar.weight"]}
             save_file(tensors, folder / "head.safetensors")
         (folder / "reward.json").write_text(json.dumps({"head": self.head}) + "\n")
 

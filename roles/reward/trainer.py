@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from roles.optimisation import Optimiser, OptimiserSettings
+from roles import engines
+from roles.engines import LearningSettings
+from roles.optimisation import OptimiserSettings
 from roles.reward.losses import bradley_terry
 from roles.reward.model import RewardModel
 from roles.sequences import TokenSequence, token_budget_batches
 
 _LENGTH_CLASSES = 2
+_FULL = LearningSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,43 +43,58 @@ class RewardStep:
 class RewardTrainer:
     """Bradley-Terry steps. Every problem weighs the same, however many pairs it has."""
 
-    def __init__(self, model: RewardModel, pad_id: int, settings: OptimiserSettings, tokens_per_batch: int) -> None:
+    def __init__(
+        self,
+        model: RewardModel,
+        pad_id: int,
+        settings: OptimiserSettings,
+        tokens_per_batch: int,
+        learning: LearningSettings = _FULL,
+    ) -> None:
         self.model = model
-        self.optimiser = Optimiser(model.parameters(), settings)
+        engines.prepare(model.trunk, learning)
+        self.engine = engines.start({"reward": model}, settings, learning)
         self._pad_id = pad_id
         self._tokens_per_batch = tokens_per_batch
 
     def step(self, groups: Sequence[PairGroup]) -> RewardStep:
         """One update on `groups`. Raises `NonFiniteLoss`."""
         self.model.train()
-        loss, correct, pairs, tokens = 0.0, 0, 0, 0
-        for part in _by_tokens(groups, self._tokens_per_batch):
-            programs = [program for group in part for program in group.programs]
-            rewards = self._rewards(programs)
-            chosen, rejected, weights = _pair_indexes(part, len(groups))
-            chosen_rewards, rejected_rewards = rewards[chosen], rewards[rejected]
-            part_loss = (bradley_terry(chosen_rewards, rejected_rewards) * weights.to(rewards.device)).sum()
-            part_loss.backward()  # type: ignore[no-untyped-call]
-            loss += part_loss.item()
-            correct += int((chosen_rewards > rejected_rewards).sum())
-            pairs += len(chosen)
-            tokens += sum(map(len, programs))
-        norm = self.optimiser.step(loss, groups)
+        parts = list(_by_tokens(groups, self._tokens_per_batch))
+        loss = functools.partial(self._loss, total_groups=len(groups))
+        update = self.engine.update(self.engine.share(parts), loss, groups)
         self.model.eval()
-        return RewardStep(loss, correct / pairs, pairs, tokens, norm)
+        pairs = sum(len(group.pairs) for group in groups)
+        tokens = sum(len(program) for group in groups for program in group.programs)
+        return RewardStep(update.loss, int(update.measures) / pairs, pairs, tokens, update.gradient_norm)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The reward model's, under the names of a plain one."""
+        return self.engine.weights("reward")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        return self.engine.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.engine.load_state_dict(state)
+
+    def _loss(self, part: list[PairGroup], total_groups: int) -> tuple[Tensor, Tensor]:
+        """The part's share of the loss of `total_groups` groups, and its number of pairs in the right order."""
+        rewards = self._rewards([program for group in part for program in group.programs])
+        chosen, rejected, weights = _pair_indexes(part, total_groups)
+        chosen_rewards, rejected_rewards = rewards[chosen], rewards[rejected]
+        loss = (bradley_terry(chosen_rewards, rejected_rewards) * weights.to(rewards.device)).sum()
+        return loss, (chosen_rewards > rejected_rewards).sum().cpu()
 
     def _rewards(self, programs: list[TokenSequence]) -> Tensor:
         """Rewards of `programs`, shape (len(programs),), computed in parts of similar length: little is padding."""
         lengths = [len(program.completion) for program in programs]
         parts = token_budget_batches(lengths, max(1, sum(lengths) // _LENGTH_CLASSES), random.Random(0))
-        rewards = torch.cat([self.model([programs[index] for index in part], self._pad_id) for part in parts])
+        passes = max(self.engine.gather(len(parts)))  # as many in every process: ZeRO 3 shares them
+        padded = parts + parts[:1] * (passes - len(parts))
+        rewards = torch.cat([self.model([programs[index] for index in part], self._pad_id) for part in padded])
+        if passes > len(parts):
+            rewards = rewards + 0.0 * rewards[len(programs) :].sum()
         order = torch.tensor([index for part in parts for index in part], device=rewards.device)
         return rewards[torch.argsort(order)]
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import random
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from roles.engines import LearningSettings
+from roles.optimisation import OptimiserSettings
 from roles.policy.trainer import PolicyTrainer, PPOSettings, Rollout
+from roles.reward.model import Head, RewardModel
+from roles.reward.trainer import PairGroup, RewardTrainer
 from roles.sequences import TokenSequence, pad, token_log_probs
 from roles.tuning import sft
 from roles.tuning.sft import SFTSettings
@@ -88,9 +92,34 @@ def _sft(learning: LearningSettings) -> tuple[list[Any], dict[str, torch.Tensor]
     return history, model.state_dict()
 
 
+def groups(seed: int = 0, count: int = 5) -> list[PairGroup]:
+    rng = random.Random(seed)
+    prompts = [prompt(rng) for _ in range(count)]
+    return [PairGroup(str(p), tuple(sequence(rng, p) for _ in range(3)), ((0, 1), (2, 1))) for p in prompts]
+
+
+def reward_trainer(learning: LearningSettings, head: Head, seed: int = 0) -> RewardTrainer:
+    trunk = causal(seed)
+    if head == "scalar":
+        config = copy.deepcopy(trunk.config)
+        config.num_labels = 1
+        classifier = LlamaForSequenceClassification(config)
+        classifier.model.load_state_dict(trunk.model.state_dict())
+        trunk = classifier
+    settings = OptimiserSettings(learning_rate=3e-3, warmup_steps=3)
+    return RewardTrainer(RewardModel(head, trunk), 0, settings, 60, learning=learning)
+
+
+def _reward(learning: LearningSettings, head: Head) -> tuple[list[Any], dict[str, torch.Tensor]]:
+    trainer = reward_trainer(learning, head)
+    return [trainer.step(groups(seed)) for seed in range(2)], trainer.weights()
+
+
 LEARNERS = {
     "sft": _sft,
     "policy": _policy,
+    "likelihood reward": lambda learning: _reward(learning, "likelihood"),
+    "scalar reward": lambda learning: _reward(learning, "scalar"),
 }
 
 

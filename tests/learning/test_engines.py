@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from learners import assert_close, causal, log_probs, policy_trainer, rollouts, sequence
+from learners import assert_close, causal, groups, log_probs, policy_trainer, reward_trainer, rollouts, sequence
 from tiny import tiny_model
 from torch import nn
 
@@ -63,6 +63,23 @@ def test_only_adapters_and_heads_learn_and_the_reference_is_the_policy_without_t
     with lora.disabled(trainer.model):
         assert torch.equal(flat(trainer.model), flat(causal()))
     assert not torch.equal(flat(trainer.model), flat(causal()))
+
+
+@pytest.mark.parametrize(
+    ("head", "others"), [("scalar", {"trunk.score.weight"}), ("likelihood", {"scale", "scalar.weight"})]
+)
+def test_the_heads_of_a_reward_model_learn_beside_adapters(head, others):
+    trainer = reward_trainer(LORA, head)
+    before = reward_trainer(LearningSettings(), head).model.state_dict()
+    trainer.step(groups())
+    learnt = trainer.weights()
+    assert learnt.keys() == before.keys()
+    adapted = {name for name in before if name.endswith("_proj.weight")}
+    assert {name for name in before if not torch.equal(learnt[name], before[name])} == adapted | others
+    plain = reward_trainer(LearningSettings(), head, seed=9).model
+    plain.load_weights(weights.unpack(weights.pack(learnt)))
+    programs = groups()[0].programs
+    torch.testing.assert_close(plain(programs, 0)[0], trainer.model(programs, 0)[0], atol=1e-5, rtol=0)
 
 
 def test_a_target_that_is_no_layer_is_named():

@@ -107,7 +107,7 @@ def plain_reward(model, sequence: TokenSequence) -> torch.Tensor:
     log_probs = torch.log_softmax(output.logits[0].float(), dim=-1)
     start = len(sequence.prompt)
     mean = torch.stack([log_probs[t - 1, ids[0, t]] for t in range(start, ids.shape[1])]).mean()
-    return model.scale * mean + model.scalar(output.hidden_states[-1][0, -1])[0]
+    return model.scale[0] * mean + model.scalar(output.hidden_states[-1][0, -1])[0]
 
 
 def test_weights_of_another_model_are_refused(folder):
