@@ -133,6 +133,7 @@ class RewardLearner:
             self._tokenizer.pad_token_id,
             settings,
             settings.tokens_per_batch,
+            settings.objective,
             self._learning,
         )
 
@@ -158,6 +159,7 @@ class RewardLearner:
                 problem.id,
                 tuple(encode_candidate(self._tokenizer, problem, programs[candidate_id]) for candidate_id in ids),
                 tuple((place[pair.chosen_id], place[pair.rejected_id]) for pair in members),
+                tuple(pair.margin_pass_rate for pair in members),
             )
             if members[0].reward_version < self._version:
                 self._seen.append(group)  # mined before the newest version: known ground, for rehearsal only

@@ -16,6 +16,7 @@ from roles.mining.pairs import MiningSettings
 from roles.optimisation import OptimiserSettings
 from roles.policy.rewards import RewardMix
 from roles.policy.trainer import PPOSettings
+from roles.reward.losses import RewardObjective
 from roles.sampling.settings import EngineSettings
 from roles.sandbox.limits import Limits
 from roles.tuning.sft import SFTSettings
@@ -57,10 +58,17 @@ class SFTStage(SFTSettings):
 class RewardStage(OptimiserSettings):
     learning_rate: float = Field(default=5e-4, gt=0, lt=1)
     head: Literal["scalar", "likelihood"] = "likelihood"
+    objective: RewardObjective = RewardObjective()
     groups_per_step: int = Field(default=16, ge=1)  # problems with pairs
     groups_per_iteration: int = Field(default=300, ge=1)  # newly mined problems that make a new version
     rehearsal: float = Field(default=1.0, ge=0)  # earlier groups trained on beside each new one
     tokens_per_batch: int = Field(default=4096, ge=1)
+
+    @model_validator(mode="after")
+    def _head_has_objective(self) -> RewardStage:
+        if self.objective.language_model and self.head == "scalar":
+            raise ValueError("objective.language_model: a scalar head has no output layer; allowed: head likelihood")
+        return self
 
 
 class PolicyStage(PPOSettings):

@@ -36,16 +36,16 @@ class RewardModel(nn.Module):
             self.scalar = nn.Linear(model.config.hidden_size, 1, bias=False)
             nn.init.zeros_(self.scalar.weight)
 
-    def forward(self, sequences: Sequence[TokenSequence], pad_id: int) -> Tensor:
-        """Rewards, shape (B,)."""
+    def forward(self, sequences: Sequence[TokenSequence], pad_id: int) -> tuple[Tensor, Tensor]:
+        """Rewards, shape (B,), and the mean log-probability of each completion, of size 0 for a `scalar` head."""
         completions = trunk.forward(self.trunk.base_model, sequences, pad_id)
         if self.head == "scalar":
             rewards: Tensor = trunk.in_float32(self.trunk.score, completions.last).squeeze(-1)
-            return rewards
+            return rewards, rewards.new_empty(0)
         log_probs = completions.log_probs(self.trunk.get_output_embeddings())
         mean = log_probs.sum(dim=1) / completions.mask.sum(dim=1)
         rewards = self.scale * mean + trunk.in_float32(self.scalar, completions.last).squeeze(-1)
-        return rewards
+        return rewards, mean
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take up a published version. Tied weights travel once; anything else missing raises `ValueError`."""

@@ -20,5 +20,5 @@ def score(model: RewardModel, sequences: Sequence[TokenSequence], pad_id: int, t
         lengths = [len(sequence.completion) for sequence in distinct]
         for indexes in token_budget_batches(lengths, tokens_per_batch, random.Random(0)):
             part = [distinct[index] for index in indexes]
-            rewards.update(zip(part, model(part, pad_id).tolist(), strict=True))
+            rewards.update(zip(part, model(part, pad_id)[0].tolist(), strict=True))
     return [rewards[sequence] for sequence in sequences]

@@ -14,11 +14,12 @@ from torch import Tensor
 from roles import engines
 from roles.engines import LearningSettings
 from roles.optimisation import OptimiserSettings
-from roles.reward.losses import bradley_terry
+from roles.reward.losses import RewardObjective, bradley_terry, magnitude
 from roles.reward.model import RewardModel
 from roles.sequences import TokenSequence, token_budget_batches
 
 _LENGTH_CLASSES = 2
+_PLAIN = RewardObjective()
 _FULL = LearningSettings()
 
 
@@ -29,6 +30,7 @@ class PairGroup:
     problem_id: str
     programs: tuple[TokenSequence, ...]
     pairs: tuple[tuple[int, int], ...]
+    margins: tuple[float, ...] = ()  # difference of the pass rates of each pair; needed for an objective with a margin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +51,13 @@ class RewardTrainer:
         pad_id: int,
         settings: OptimiserSettings,
         tokens_per_batch: int,
+        objective: RewardObjective = _PLAIN,
         learning: LearningSettings = _FULL,
     ) -> None:
+        """Raises `ValueError` for an objective that the head of `model` cannot have."""
+        if objective.language_model and model.head == "scalar":
+            raise ValueError("objective.language_model: a scalar head has no output layer; allowed: head likelihood")
+        self.objective = objective
         self.model = model
         engines.prepare(model.trunk, learning)
         self.engine = engines.start({"reward": model}, settings, learning)
@@ -80,23 +87,36 @@ class RewardTrainer:
 
     def _loss(self, part: list[PairGroup], total_groups: int) -> tuple[Tensor, Tensor]:
         """The part's share of the loss of `total_groups` groups, and its number of pairs in the right order."""
-        rewards = self._rewards([program for group in part for program in group.programs])
+        rewards, log_probs = self._rewards([program for group in part for program in group.programs])
         chosen, rejected, weights = _pair_indexes(part, total_groups)
         chosen_rewards, rejected_rewards = rewards[chosen], rewards[rejected]
-        loss = (bradley_terry(chosen_rewards, rejected_rewards) * weights.to(rewards.device)).sum()
-        return loss, (chosen_rewards > rejected_rewards).sum().cpu()
+        each = self._losses(part, chosen_rewards, rejected_rewards)
+        if self.objective.language_model:
+            each = each - self.objective.language_model * log_probs[chosen]
+        return (each * weights.to(rewards.device)).sum(), (chosen_rewards > rejected_rewards).sum().cpu()
 
-    def _rewards(self, programs: list[TokenSequence]) -> Tensor:
-        """Rewards of `programs`, shape (len(programs),), computed in parts of similar length: little is padding."""
+    def _losses(self, groups: Sequence[PairGroup], chosen: Tensor, rejected: Tensor) -> Tensor:
+        """(P,) losses of the pairs of `groups`, in order."""
+        objective = self.objective
+        margins: Tensor | float = 0.0
+        if objective.margin:
+            rates = [rate for group in groups for _, rate in zip(group.pairs, group.margins, strict=True)]
+            margins = objective.margin * torch.tensor(rates, device=chosen.device)
+        losses = bradley_terry(chosen, rejected, margins, objective.label_smoothing)
+        return losses + objective.magnitude * magnitude(chosen, rejected) if objective.magnitude else losses
+
+    def _rewards(self, programs: list[TokenSequence]) -> tuple[Tensor, Tensor]:
+        """Rewards and mean log-probabilities of `programs`, computed in parts of similar length: little is padding."""
         lengths = [len(program.completion) for program in programs]
         parts = token_budget_batches(lengths, max(1, sum(lengths) // _LENGTH_CLASSES), random.Random(0))
         passes = max(self.engine.gather(len(parts)))  # as many in every process: ZeRO 3 shares them
         padded = parts + parts[:1] * (passes - len(parts))
-        rewards = torch.cat([self.model([programs[index] for index in part], self._pad_id) for part in padded])
+        measured = [self.model([programs[index] for index in part], self._pad_id) for part in padded]
+        rewards, log_probs = (torch.cat(values) for values in zip(*measured, strict=True))
         if passes > len(parts):
             rewards = rewards + 0.0 * rewards[len(programs) :].sum()
-        order = torch.tensor([index for part in parts for index in part], device=rewards.device)
-        return rewards[torch.argsort(order)]
+        order = torch.argsort(torch.tensor([index for part in parts for index in part], device=rewards.device))
+        return rewards[order], log_probs[order] if len(log_probs) else log_probs
 
 
 def _by_tokens(groups: Sequence[PairGroup], budget: int) -> Iterator[list[PairGroup]]:

@@ -1,5 +1,6 @@
 """The reward model: the sign of its loss, both heads, padding, publication, files."""
 
+import dataclasses
 import random
 
 import pytest
@@ -9,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 from roles import weights
 from roles.optimisation import OptimiserSettings
 from roles.reward import model as reward_model
-from roles.reward.losses import bradley_terry
+from roles.reward.losses import RewardObjective, bradley_terry, magnitude
 from roles.reward.scoring import score
 from roles.reward.trainer import PairGroup, RewardTrainer
 from roles.sequences import TokenSequence
@@ -27,6 +28,16 @@ def test_the_loss_falls_as_the_chosen_program_gains():
     losses = bradley_terry(torch.tensor([-1.0, 0.0, 1.0]), torch.zeros(3))
     assert losses[0] > losses[1] > losses[2]
     torch.testing.assert_close(losses[1], torch.tensor(2.0).log())
+
+
+def test_the_loss_is_that_of_the_papers():
+    torch.manual_seed(0)
+    chosen, rejected, margin = torch.randn(3, 50, dtype=torch.float64).requires_grad_().unbind()
+    expected = -torch.log(1 / (1 + torch.exp(-(chosen - rejected - margin))))
+    torch.testing.assert_close(bradley_terry(chosen, rejected, margin), expected)
+    turned = -torch.log(1 / (1 + torch.exp(chosen - rejected - margin)))
+    torch.testing.assert_close(bradley_terry(chosen, rejected, margin, 0.1), 0.9 * expected + 0.1 * turned)
+    torch.testing.assert_close(magnitude(chosen, rejected), chosen**2 + rejected**2)
 
 
 def group(rng: random.Random, right: int = 7, wrong: int = 9) -> PairGroup:
@@ -52,6 +63,53 @@ def test_training_learns_to_prefer_the_chosen_on_unseen_pairs(head, folder):
     rewards = [score(model, g.programs, tokenizer.pad_token_id, 2048) for g in held_out]
     right = sum(r[chosen] > r[rejected] for r, g in zip(rewards, held_out, strict=True) for chosen, rejected in g.pairs)
     assert right >= 90
+
+
+def trained(folder, objective: RewardObjective):
+    torch.manual_seed(0)
+    rng = random.Random(0)
+    model, tokenizer = reward_model.create("likelihood", folder)
+    trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=2e-3), 2048, objective)
+    for _ in range(20):
+        groups = [group(rng) for _ in range(4)]
+        trainer.step([dataclasses.replace(g, margins=(1.0,) * len(g.pairs)) for g in groups])
+    held_out = [group(rng) for _ in range(20)]
+    with torch.no_grad():
+        rewards, log_probs = model([g.programs[i] for g in held_out for i in (0, 2)], tokenizer.pad_token_id)
+    return rewards.view(-1, 2), log_probs.view(-1, 2)
+
+
+def test_what_is_added_to_the_objective_does_what_it_is_for(folder):
+    plain, unmodelled = trained(folder, RewardObjective())
+    wide, _ = trained(folder, RewardObjective(margin=40.0))
+    small, _ = trained(folder, RewardObjective(magnitude=1.0))
+    _, modelled = trained(folder, RewardObjective(language_model=1.0))
+    assert (wide[:, 0] - wide[:, 1]).mean() > 1.2 * (plain[:, 0] - plain[:, 1]).mean()
+    assert small.square().mean() < 0.6 * plain.square().mean()
+    assert modelled[:, 0].mean() > unmodelled[:, 0].mean()
+
+
+def test_a_scalar_head_has_no_language_model(folder):
+    model, _ = reward_model.create("scalar", folder)
+    with pytest.raises(ValueError, match=r"objective\.language_model: a scalar head has no output layer"):
+        RewardTrainer(model, 0, OptimiserSettings(learning_rate=1e-3), 64, RewardObjective(language_model=0.1))
+
+
+def test_shuffled_labels_teach_nothing(folder):
+    torch.manual_seed(0)
+    rng = random.Random(0)
+    model, tokenizer = reward_model.create("likelihood", folder)
+    trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=2e-3), 2048)
+
+    def shuffled() -> PairGroup:
+        return group(rng) if rng.random() < 0.5 else group(rng, right=9, wrong=7)
+
+    for _ in range(40):
+        trainer.step([shuffled() for _ in range(8)])
+    held_out = [group(rng) for _ in range(100)]
+    rewards = [score(model, g.programs, tokenizer.pad_token_id, 2048) for g in held_out]
+    right = sum(r[chosen] > r[rejected] for r, g in zip(rewards, held_out, strict=True) for chosen, rejected in g.pairs)
+    assert 40 <= right <= 160
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -87,7 +145,7 @@ def test_neither_padding_nor_batch_mates_nor_a_shared_prompt_change_a_reward_or_
     plain.square().sum().backward()
     expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
-    together = model(sequences, tokenizer.pad_token_id)
+    together = model(sequences, tokenizer.pad_token_id)[0]
     together.square().sum().backward()
     torch.testing.assert_close(together, plain, atol=1e-4, rtol=1e-4)
     for name, parameter in model.named_parameters():

@@ -1,0 +1,121 @@
+"""How well rewards rank the programs of a problem, and how far their differences can be taken as probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+_BINS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """The programs of one problem: rewards, pass rates (1.0 is a pass) and lengths in tokens, in the same order."""
+
+    rewards: Sequence[float]
+    pass_rates: Sequence[float]
+    lengths: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardMetrics:
+    """Means over problems, so that one with many programs does not count for more. NaN where nothing can be said."""
+
+    pair_accuracy: float  # share of (passing, failing) pairs that are in order; ties count half: this is also the AUC
+    problems: int  # that have a passing and a failing program
+    spearman: float  # of reward and pass rate within a problem
+    temperature: float  # by which differences of rewards are to be divided; 1 is calibrated
+    calibration_error: float  # of sigmoid(difference), as it is
+    calibration_error_scaled: float  # after division by `temperature`
+    length_correlation: float  # Spearman of reward and length within a problem
+
+
+def measure(judgements: Sequence[Judgement], temperature: float | None = None) -> RewardMetrics:
+    """Metrics over `judgements`. `temperature` is one that was fitted elsewhere, on validation problems; without it
+    the best for these very problems is used, which flatters `calibration_error_scaled`."""
+    contested = [judgement for judgement in judgements if _differences(judgement).size]
+    differences = [_differences(judgement) for judgement in contested]
+    fitted = temperature if temperature is not None else fit_temperature(judgements)
+    return RewardMetrics(
+        pair_accuracy=_mean([float(np.mean((each > 0) + 0.5 * (each == 0))) for each in differences]),
+        problems=len(contested),
+        spearman=_mean([spearman(judgement.rewards, judgement.pass_rates) for judgement in judgements]),
+        temperature=fitted,
+        calibration_error=calibration_error(differences, 1.0),
+        calibration_error_scaled=calibration_error(differences, fitted),
+        length_correlation=_mean([spearman(judgement.rewards, judgement.lengths) for judgement in judgements]),
+    )
+
+
+def fit_temperature(judgements: Sequence[Judgement]) -> float:
+    """The T that minimises the mean over problems of `-log sigmoid(difference / T)`; NaN without a pair.
+
+    The loss is convex in 1 / T, so a search by thirds finds it, between 1/1000 and 1000.
+    """
+    differences = [each for each in map(_differences, judgements) if each.size]
+    if not differences:
+        return math.nan
+
+    def loss(inverse: float) -> float:
+        return float(np.mean([np.mean(np.logaddexp(0.0, -each * inverse)) for each in differences]))
+
+    low, high = 1e-3, 1e3
+    for _ in range(200):
+        third = (high - low) / 3
+        if loss(low + third) < loss(high - third):
+            high -= third
+        else:
+            low += third
+    return 2 / (low + high)
+
+
+def calibration_error(differences: Sequence[Array], temperature: float) -> float:
+    """Expected calibration error of pairs shown in a random order: |share in order - confidence|, over equal bins.
+
+    A pair's confidence is sigmoid(|difference| / T); bins hold equally many pairs; every problem weighs the same.
+    """
+    if not differences or math.isnan(temperature):
+        return math.nan
+    pairs = np.concatenate(differences)
+    weights = np.concatenate([np.full(each.size, 1 / each.size) for each in differences])
+    confidences = 1 / (1 + np.exp(-np.clip(np.abs(pairs) / temperature, 0, 500)))
+    right = (pairs > 0) + 0.5 * (pairs == 0)
+    order = np.argsort(confidences, kind="stable")
+    error = 0.0
+    for part in np.array_split(order, _BINS):
+        share = weights[part].sum()
+        if share > 0:
+            error += abs(float(((right - confidences)[part] * weights[part]).sum()))
+    return error / float(weights.sum())
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Rank correlation with mid-ranks for ties; NaN where one of the two is constant."""
+    a, b = _ranks(first), _ranks(second)
+    if not len(a) or a.std() == 0 or b.std() == 0:
+        return math.nan
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _differences(judgement: Judgement) -> Array:
+    """Reward of each passing program less that of each failing one."""
+    rewards, passed = np.asarray(judgement.rewards, float), np.asarray(judgement.pass_rates, float) == 1.0
+    return (rewards[passed][:, None] - rewards[~passed][None, :]).ravel()
+
+
+def _ranks(values: Sequence[float]) -> Array:
+    array = np.asarray(values, float)
+    _, places, counts = np.unique(array, return_inverse=True, return_counts=True)
+    ends = counts.cumsum()
+    middles: Array = ends - (counts - 1) / 2
+    return middles[places]
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
