@@ -105,7 +105,8 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
 def _differences(judgement: Judgement) -> Array:
     """Reward of each passing program less that of each failing one."""
     rewards, passed = np.asarray(judgement.rewards, float), np.asarray(judgement.pass_rates, float) == 1.0
-    return (rewards[passed][:, None] - rewards[~passed][None, :]).ravel()
+    differences: Array = (rewards[passed][:, None] - rewards[~passed][None, :]).ravel()
+    return differences
 
 
 def _ranks(values: Sequence[float]) -> Array:
