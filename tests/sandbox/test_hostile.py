@@ -72,7 +72,7 @@ def test_no_hostile_program_gets_anywhere(
     assert judged(pit, problem(Test("f(1)", "result == 2")), f"{RIGHT}# after {program.name}").status == "passed"
     assert pit.faults == faults
     assert traces.until(lambda: traces.of(pit) == idle[pit]), (idle[pit], traces.of(pit))
-    assert traces.held_bytes() < 64 * MIB
+    assert traces.held_bytes(pit) < 64 * MIB
 
 
 def test_there_are_enough_of_them() -> None:

@@ -60,9 +60,10 @@ def of(judge: Judge) -> dict[str, Any]:
     }
 
 
-def held_bytes() -> int:
-    """What the memory groups of this process hold: with no program, the warm servers and no file or segment."""
-    return sum(int((path / "memory.usage_in_bytes").read_text()) for path in _GROUPS.glob(f"judge-{os.getpid()}-*"))
+def held_bytes(judge: Judge) -> int:
+    """What the memory groups of `judge` hold: with no program, the warm servers and no file or segment."""
+    groups = [worker._group for worker in judge._all if worker._group]
+    return sum(int((group.path / "memory.usage_in_bytes").read_text()) for group in groups)
 
 
 def _waits(jail: int) -> bool:
