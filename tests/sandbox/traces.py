@@ -61,9 +61,8 @@ def of(judge: Judge) -> dict[str, Any]:
 
 
 def held_bytes(judge: Judge) -> int:
-    """What the memory groups of `judge` hold: with no program, the warm servers and no file or segment."""
-    groups = [worker._group for worker in judge._all if worker._group]
-    return sum(int((group.path / "memory.usage_in_bytes").read_text()) for group in groups)
+    """What the memory groups of `judge` hold, without what is only a cache: with no program, the warm servers."""
+    return sum(worker._group._held() for worker in judge._all if worker._group)
 
 
 def _waits(jail: int) -> bool:
