@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -104,6 +105,8 @@ class MemoryGroup:
         for _ in range(200):
             if int(self._read(self._hierarchy.usage)) <= least_bytes or self._held() <= least_bytes:
                 return
+            for end in socket.socketpair():  # closing one makes the kernel look for messages that nobody can read
+                end.close()
             time.sleep(0.005)
 
     def _held(self) -> int:
