@@ -51,11 +51,11 @@ def test_a_thousand_verdicts_while_jails_are_killed_are_those_of_an_undisturbed_
     rng, done, killed = random.Random(0), threading.Event(), []
 
     def kill() -> None:
-        while not done.wait(rng.uniform(0.05, 0.6)):
+        while not done.wait(rng.uniform(0.05, 0.3)):
             with judge._lock:
-                victims = sorted(judge._all, key=lambda worker: worker.jobs)
-            if victims:  # the one at work for longest, so that one after another falls
-                os.kill(victims[-1].pid, signal.SIGTERM)
+                victims = [worker.pid for worker in judge._all if worker.jobs > 5]
+            if victims:  # at work: three deaths in a row over one program would rightly end the judging
+                os.kill(rng.choice(victims), signal.SIGTERM)
                 killed.append(1)
 
     with Judge(LIMITS, workers=3) as judge:
@@ -68,7 +68,7 @@ def test_a_thousand_verdicts_while_jails_are_killed_are_those_of_an_undisturbed_
             killer.join()
         load = judge.load
     assert disturbed == undisturbed
-    assert len(killed) > 10 and load.faults > 0
+    assert len(killed) > 3 and load.faults > 0
     assert (load.judged, load.waiting, load.busy) == (1000, 0, 0)
 
 
