@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ _BLANK = re.compile(r"\s*")
 _SIMPLE_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b", "0": "\0"}
 
 
-class Literals:
+class Literals(ABC):
     """Reads one language's literals from `text`. Subclasses say what its brackets, words and strings mean.
 
     All methods raise `Unparsed` for anything that is not a literal.
@@ -54,8 +55,9 @@ class Literals:
             return self.words[name]
         raise self.unparsed(f"{name!r} is no literal")
 
+    @abstractmethod
     def string(self, quoted: str) -> Any:
-        raise NotImplementedError
+        """The value of a string with its quotes."""
 
     def integer(self, digits: str) -> Any:
         return int(digits)
