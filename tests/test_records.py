@@ -29,7 +29,7 @@ EXAMPLES = [
 EXPECTED = {
     Problem: "id suite split language prompt entry_point tests tests_source setup references",
     Candidate: "id problem_id group_id text prompt_token_ids token_ids log_probs policy_versions finish_reason",
-    Verdict: "candidate_id status pass_rate tests wall_ms cpu_ms peak_memory_bytes stderr isolation_tier",
+    Verdict: "candidate_id status pass_rate tests wall_ms cpu_ms peak_memory_bytes stderr isolation_tier weak",
     Score: "candidate_id reward reward_version",
     Pair: "problem_id chosen_id rejected_id kind margin_pass_rate margin_reward reward_version",
 }

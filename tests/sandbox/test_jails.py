@@ -18,17 +18,9 @@ from roles.sandbox.judge import Judge
 from roles.sandbox.limits import Limits
 from roles.sandbox.outcome import Returned
 from roles.sandbox.worker import Worker
+from tests.sandbox.traces import descendants
 
 RIGHT = "def f(x):\n    return x + 1\n"
-
-
-def descendants(parent: int) -> set[int]:
-    """All processes below `parent`, on this side of the jails."""
-    found: set[int] = set()
-    for task in Path(f"/proc/{parent}/task").glob("*"):
-        for child in map(int, (task / "children").read_text().split()):
-            found |= {child} | descendants(child)
-    return found
 
 
 def alive(pid: int) -> bool:
