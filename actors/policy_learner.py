@@ -86,8 +86,13 @@ class PolicyLearner:
         with self._recorder.span("train policy", len(candidates)), saving_batch(self._run_dir):
             rewards = self._shaper.rewards(verdicts, scores)
             rollouts = [
-                Rollout(TokenSequence(candidate.prompt_token_ids, candidate.token_ids), candidate.log_probs, reward)
-                for candidate, reward in zip(candidates, rewards, strict=True)
+                Rollout(
+                    TokenSequence(candidate.prompt_token_ids, candidate.token_ids),
+                    candidate.log_probs,
+                    reward,
+                    verdict.status == "passed",
+                )
+                for candidate, verdict, reward in zip(candidates, verdicts, rewards, strict=True)
             ]
             step = self._trainer.step(rollouts)
         lags = [self._version - version for candidate in candidates for version in candidate.policy_versions]

@@ -25,7 +25,7 @@ def test_overrides_reach_nested_fields_and_numbers_in_scientific_notation():
         ("policy.groups_per_step=30", ["policy.groups_per_step = 30", "multiple of", "problems_per_batch = 8"]),
         ("policy.learning_rate=fast", ["policy.learning_rate = 'fast'", "number"]),
         ("policy.reward={tests: 0, reward_model: 0}", ["policy.reward", "nothing would be rewarded"]),
-        ("policy.advantages=ppo", ["policy.advantages = 'ppo'", "'gae', 'grpo', 'rloo' or 'reinforce++'"]),
+        ("policy.advantages=ppo", ["policy.advantages = 'ppo'", "'gae', 'grpo', 'rloo', 'reinforce++' or 'passing'"]),
         ("policy.kl={place: loss, estimator: k1}", ["policy.kl", "mean gradient is zero", "k2 and k3"]),
         ("iterations", ["expected key.subkey=value"]),
         ("suite.name=x", ["suite is not a section"]),

@@ -1,4 +1,4 @@
-"""How much better each token was than expected: four estimators behind one interface."""
+"""How much better each token was than expected: four estimators; `passing`, the fifth choice, has no use for one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Estimator = Literal["gae", "grpo", "rloo", "reinforce++"]
+Estimator = Literal["gae", "grpo", "rloo", "reinforce++", "passing"]
 _EPSILON = 1e-6
 
 

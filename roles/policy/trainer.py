@@ -12,14 +12,16 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from roles import engines, trunk
 from roles.engines import LearningSettings, lora
 from roles.optimisation import Diverged, OptimiserSettings
 from roles.policy import advantages as estimators
 from roles.policy import kl, losses
+from roles.policy.critic import Critic, Kind
 from roles.policy.kl import KLSettings
+from roles.policy.minibatches import minibatches, split
 from roles.sequences import TokenSequence
 
 _PLAIN = LearningSettings()
@@ -31,7 +33,9 @@ class KLTooFar(Diverged):
 
 class PPOSettings(OptimiserSettings):
     learning_rate: float = Field(default=2e-4, gt=0, lt=1)
-    advantages: estimators.Estimator = "gae"  # gae has a critic; grpo and rloo compare the samples of a prompt
+    # gae has a critic; grpo and rloo compare the samples of a prompt; passing is fine-tuning on those that passed
+    advantages: estimators.Estimator = "gae"
+    critic: Kind = "head"  # on the policy's last hidden state, or on that of a trunk of its own
     discount: float = Field(default=1.0, gt=0, le=1)
     gae_lambda: float = Field(default=1.0, ge=0, le=1)
     objective: Literal["plain", "decoupled"] = "plain"  # the clip is around the sampling policy, or around the present
@@ -56,18 +60,22 @@ class Rollout:
     sequence: TokenSequence
     log_probs: tuple[float, ...]  # of the completion tokens, under the policy that sampled each of them
     reward: float
+    passed: bool = False  # all its tests; what `advantages: passing` learns from
 
 
 @dataclasses.dataclass(frozen=True)
 class PPOStep:
-    reward: float  # mean terminal reward
-    kl: float  # mean over sequences of the summed log pi - log reference, before the update
-    behaviour_gap: float  # mean |log pi - log behaviour| before the update: staleness, and engine against trainer
-    clip_fraction: float
-    policy_loss: float
-    value_loss: float
-    gradient_norm: float
-    tokens: int
+    """Of the sequences that were learnt from: all, or with `advantages: passing` those that passed."""
+
+    reward: float  # mean terminal reward, of all
+    sequences: int = 0  # none: nothing was updated
+    kl: float = 0.0  # mean over sequences of the summed log pi - log reference, before the update
+    behaviour_gap: float = 0.0  # mean |log pi - log behaviour| before it: staleness, and engine against trainer
+    clip_fraction: float = 0.0
+    policy_loss: float = 0.0
+    value_loss: float = 0.0
+    gradient_norm: float = 0.0
+    tokens: int = 0
 
 
 @dataclasses.dataclass
@@ -85,7 +93,7 @@ class _Part:
 
 
 class PolicyTrainer:
-    """Owns the policy, its critic (a linear head on the policy's last hidden state) and the frozen reference.
+    """Owns the policy, its critic if the advantages need one, and the frozen reference.
 
     With adapters the reference is the policy without them; else it is a copy.
     """
@@ -102,12 +110,11 @@ class PolicyTrainer:
         """`temperature` is that of sampling: ratios are between the distributions that tokens were drawn from."""
         self.model = model
         device = next(model.parameters()).device
-        self.critic = nn.Linear(model.config.hidden_size, 1).to(device)
-        nn.init.zeros_(self.critic.weight)
-        nn.init.zeros_(self.critic.bias)
+        self.critic = Critic(settings.critic, model, pad_id, learning) if settings.advantages == "gae" else None
         self.reference = None if learning.lora else copy.deepcopy(model).eval().requires_grad_(False)
         engines.prepare(model, learning)
-        self.engine = engines.start({"policy": model, "critic": self.critic}, settings, learning)
+        modules = {"policy": model} if self.critic is None else {"policy": model, "critic": self.critic}
+        self.engine = engines.start(modules, settings, learning)
         self.kl_coefficient = kl.KLCoefficient(settings.kl)
         self._settings, self._pad_id, self._temperature = settings, pad_id, temperature
         self._rng = random.Random(seed)
@@ -119,26 +126,36 @@ class PolicyTrainer:
         Raises `NoGroup` when the estimator needs more samples of a prompt than there are.
         """
         settings = self._settings
-        self.model.eval()  # dropout would make the ratio differ from 1
-        split = self._split(rollouts)
-        minibatches = self._minibatches(len(split))
-        shares = [self.engine.share(minibatch) for minibatch in minibatches]
-        parts, distance, gap = self._prepare(split, sorted(entry for share in shares for entry in share))
+        reward = sum(rollout.reward for rollout in rollouts) / len(rollouts)
+        if settings.advantages == "passing":
+            rollouts = [rollout for rollout in rollouts if rollout.passed]
+        if not rollouts:
+            return PPOStep(reward)
+        for module in (self.model, self.critic):
+            if module is not None:
+                module.eval()  # dropout would make the ratio differ from 1
+        updates = settings.updates_per_step
+        indexes = split([rollout.sequence for rollout in rollouts], updates, settings.tokens_per_batch, self._rng)
+        cut = [[rollouts[index] for index in part] for part in indexes]
+        batches = minibatches(len(cut), updates, self._rng)
+        shares = [self.engine.share(batch) for batch in batches]
+        parts, distance, gap = self._prepare(cut, sorted(entry for share in shares for entry in share))
         if settings.kl.limit is not None and distance > settings.kl.limit:
             raise KLTooFar(f"KL {distance:.3f} nats of a completion; kl.limit = {settings.kl.limit}", rollouts)
         totals = torch.zeros(3)  # policy loss, value loss, tokens clipped
         norms = []
-        for minibatch, share in zip(minibatches, shares, strict=True):
-            chosen = [rollout for index in minibatch for rollout in split[index]]
+        for batch, share in zip(batches, shares, strict=True):
+            chosen = [rollout for index in batch for rollout in cut[index]]
             tokens = sum(len(rollout.sequence.completion) for rollout in chosen)
             loss = functools.partial(self._loss, tokens=tokens, sequences=len(chosen))
             update = self.engine.update([(parts[index], counts) for index, counts in share], loss, rollouts)
             totals += update.measures
             norms.append(update.gradient_norm)
         self.kl_coefficient.follow(distance, len(rollouts))
-        policy_loss, value_loss, clipped = (totals / len(minibatches)).tolist()
+        policy_loss, value_loss, clipped = (totals / len(batches)).tolist()
         return PPOStep(
-            reward=sum(rollout.reward for rollout in rollouts) / len(rollouts),
+            reward=reward,
+            sequences=len(rollouts),
             kl=distance,
             behaviour_gap=gap,
             clip_fraction=clipped,
@@ -157,15 +174,19 @@ class PolicyTrainer:
         completions = self._completions(self.model, part.sequences)
         head = self.model.get_output_embeddings()
         log_probs = completions.log_probs(head, self._temperature)
-        surrogate, clipped = losses.clipped_surrogate(
-            log_probs, part.proximal, part.advantages, settings.clip, settings.clip_high, settings.dual_clip
-        )
-        if part.weights is not None:
-            surrogate = surrogate * part.weights
+        if settings.advantages == "passing":
+            plain = log_probs if self._temperature == 1 else completions.log_probs(head)
+            surrogate, clipped = -plain, torch.zeros_like(part.mask)
+        else:
+            surrogate, clipped = losses.clipped_surrogate(
+                log_probs, part.proximal, part.advantages, settings.clip, settings.clip_high, settings.dual_clip
+            )
+            if part.weights is not None:
+                surrogate = surrogate * part.weights
         policy = (surrogate * weights).sum()
         loss, critic = policy, torch.zeros(())
-        if settings.advantages == "gae":
-            values = self._values(completions)
+        if self.critic is not None:
+            values = self.critic(part.sequences, completions)
             each = losses.value_loss(values, part.returns, part.values, settings.value_clip)
             critic = (each * part.mask).sum() / tokens
             loss = loss + settings.value_coefficient * critic
@@ -199,28 +220,24 @@ class PolicyTrainer:
     def _completions(self, model: Any, sequences: list[TokenSequence]) -> trunk.Completions:
         return trunk.forward(model.base_model, sequences, self._pad_id)
 
-    def _values(self, completions: trunk.Completions) -> Tensor:
-        """(B, T) the critic's estimate before each completion token."""
-        return trunk.in_float32(self.critic, completions.before).squeeze(-1)
-
     def _prepare(
-        self, split: list[list[Rollout]], share: list[tuple[int, bool]]
+        self, cut: list[list[Rollout]], share: list[tuple[int, bool]]
     ) -> tuple[dict[int, _Part], float, float]:
         """What is fixed for the step, of this process's parts; mean KL of a completion and gap to the sampler of all.
 
-        `share` are indexes into `split`, and whether the part counts here.
+        `share` are indexes into `cut`, and whether the part counts here.
         """
         parts: dict[int, _Part] = {}
         distance = gap = 0.0
         for index, counts in share:
-            part, distance_here, gap_here = self.engine.compute(functools.partial(self._measure, split[index]))
+            part, distance_here, gap_here = self.engine.compute(functools.partial(self._measure, cut[index]))
             parts.setdefault(index, part)
             if counts:
                 distance += distance_here
                 gap += gap_here
         if self._settings.advantages in ("gae", "reinforce++"):
             self._whiten(parts, [index for index, counts in share if counts])
-        completions = [rollout.sequence.completion for rollouts in split for rollout in rollouts]
+        completions = [rollout.sequence.completion for rollouts in cut for rollout in rollouts]
         distance, gap = (sum(self.engine.gather(value)) for value in (distance, gap))
         return parts, distance / len(completions), gap / sum(map(len, completions))
 
@@ -237,7 +254,7 @@ class PolicyTrainer:
         behaviour[mask] = torch.tensor([p for rollout in chosen for p in rollout.log_probs], device=self._device)
         terminal = torch.tensor([rollout.reward for rollout in chosen], device=self._device)
         rewards = estimators.token_rewards(terminal, self._penalties(log_probs, reference), mask)
-        values = self._values(completions) * mask
+        values = torch.zeros_like(log_probs) if self.critic is None else self.critic(sequences, completions)
         advantages, returns = self._advantages(rewards, values, mask, sequences)
         decoupled = settings.objective == "decoupled"
         weights = losses.behaviour_weights(log_probs, behaviour, settings.importance_cap) if decoupled else None
@@ -263,39 +280,14 @@ class PolicyTrainer:
         settings = self._settings
         if settings.advantages == "gae":
             return estimators.generalised(rewards, values, mask, settings.discount, settings.gae_lambda)
+        if settings.advantages == "passing":
+            return mask.float(), torch.zeros_like(values)
         if settings.advantages == "reinforce++":
             return estimators.rewards_to_go(rewards, mask), torch.zeros_like(values)
         numbers = {prompt: i for i, prompt in enumerate(dict.fromkeys(sequence.prompt for sequence in sequences))}
         groups = torch.tensor([numbers[sequence.prompt] for sequence in sequences], device=self._device)
         compare = estimators.leave_one_out if settings.advantages == "rloo" else estimators.group_relative
         return compare(rewards.sum(dim=1), groups)[:, None] * mask, torch.zeros_like(values)
-
-    def _split(self, rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
-        """Parts for one forward pass each, enough for all updates; the samples of a prompt stay together."""
-        tokens = sum(len(rollout.sequence) for rollout in rollouts)
-        budget = min(self._settings.tokens_per_batch, tokens // self._settings.updates_per_step)
-        by_prompt: dict[tuple[int, ...], list[Rollout]] = {}
-        for rollout in rollouts:
-            by_prompt.setdefault(rollout.sequence.prompt, []).append(rollout)
-        groups = list(by_prompt.values())
-        self._rng.shuffle(groups)
-        parts: list[list[Rollout]] = []
-        used = budget
-        for group in groups:
-            size = sum(len(rollout.sequence) for rollout in group)
-            if used + size > budget:
-                parts.append([])
-                used = 0
-            parts[-1] += group
-            used += size
-        return parts
-
-    def _minibatches(self, parts: int) -> list[list[int]]:
-        """Indexes of the parts of each update."""
-        order = list(range(parts))
-        self._rng.shuffle(order)
-        share = max(1, round(parts / self._settings.updates_per_step))
-        return [order[i : i + share] for i in range(0, parts, share)]
 
     def _whiten(self, parts: dict[int, _Part], own: list[int]) -> None:
         """Whiten the advantages over the whole batch of rollouts: not over each part of it, nor over each process's.

@@ -49,11 +49,12 @@ def log_probs(model: Any, sequences: list[TokenSequence]) -> list[tuple[float, .
 
 
 def rollouts(seed: int = 0, prompts: int = 5, samples: int = 3) -> list[Rollout]:
-    """Random completions with the log-probabilities of `causal()`, and random rewards."""
+    """Random completions with the log-probabilities of `causal()`, and random rewards, the better half passed."""
     rng = random.Random(seed)
     sequences = [sequence(rng, shared) for shared in (prompt(rng) for _ in range(prompts)) for _ in range(samples)]
     found = log_probs(causal(), sequences)
-    return [Rollout(s, p, rng.random()) for s, p in zip(sequences, found, strict=True)]
+    rewards = [rng.random() for _ in sequences]
+    return [Rollout(s, p, r, r > 0.5) for s, p, r in zip(sequences, found, rewards, strict=True)]
 
 
 PPO = PPOSettings(learning_rate=3e-3, updates_per_step=2, tokens_per_batch=40, warmup_steps=3)
@@ -78,8 +79,8 @@ def with_reward(rollout: Rollout, reward: float) -> Rollout:
     return dataclasses.replace(rollout, reward=reward)
 
 
-def _policy(learning: LearningSettings) -> tuple[list[Any], dict[str, torch.Tensor]]:
-    trainer = policy_trainer(learning)
+def _policy(learning: LearningSettings, **settings: Any) -> tuple[list[Any], dict[str, torch.Tensor]]:
+    trainer = policy_trainer(learning, PPO.model_copy(update=settings))
     return [trainer.step(rollouts(seed)) for seed in range(2)], trainer.weights()
 
 
@@ -118,6 +119,8 @@ def _reward(learning: LearningSettings, head: Head) -> tuple[list[Any], dict[str
 LEARNERS = {
     "sft": _sft,
     "policy": _policy,
+    "policy with a trunk for its critic": lambda learning: _policy(learning, critic="trunk"),
+    "policy on what passed": lambda learning: _policy(learning, advantages="passing"),
     "likelihood reward": lambda learning: _reward(learning, "likelihood"),
     "scalar reward": lambda learning: _reward(learning, "scalar"),
 }
