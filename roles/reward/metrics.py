@@ -23,46 +23,62 @@ class Judgement:
 
 
 @dataclasses.dataclass(frozen=True)
-class RewardMetrics:
+class PairMetrics:
     """Means over problems, so that one with many programs does not count for more. NaN where nothing can be said."""
 
-    pair_accuracy: float  # share of (passing, failing) pairs that are in order; ties count half: this is also the AUC
-    problems: int  # that have a passing and a failing program
-    spearman: float  # of reward and pass rate within a problem
+    pair_accuracy: float  # share of pairs that are in order; ties count half
+    problems: int  # that have pairs
     temperature: float  # by which differences of rewards are to be divided; 1 is calibrated
     calibration_error: float  # of sigmoid(difference), as it is
     calibration_error_scaled: float  # after division by `temperature`
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardMetrics(PairMetrics):
+    """Over all (passing, failing) pairs of each problem, so that `pair_accuracy` is also the area under the curve."""
+
+    spearman: float  # of reward and pass rate within a problem
     length_correlation: float  # Spearman of reward and length within a problem
 
 
 def measure(judgements: Sequence[Judgement], temperature: float | None = None) -> RewardMetrics:
-    """Metrics over `judgements`. `temperature` is one that was fitted elsewhere, on validation problems; without it
-    the best for these very problems is used, which flatters `calibration_error_scaled`."""
-    contested = [judgement for judgement in judgements if _differences(judgement).size]
-    differences = [_differences(judgement) for judgement in contested]
-    fitted = temperature if temperature is not None else fit_temperature(judgements)
+    """Metrics over `judgements`; `temperature` as in `measure_pairs`."""
+    pairs = measure_pairs([_differences(judgement) for judgement in judgements], temperature)
     return RewardMetrics(
-        pair_accuracy=_mean([float(np.mean((each > 0) + 0.5 * (each == 0))) for each in differences]),
-        problems=len(contested),
+        **vars(pairs),
         spearman=_mean([spearman(judgement.rewards, judgement.pass_rates) for judgement in judgements]),
-        temperature=fitted,
-        calibration_error=calibration_error(differences, 1.0),
-        calibration_error_scaled=calibration_error(differences, fitted),
         length_correlation=_mean([spearman(judgement.rewards, judgement.lengths) for judgement in judgements]),
     )
 
 
-def fit_temperature(judgements: Sequence[Judgement]) -> float:
+def measure_pairs(differences: Sequence[Array], temperature: float | None = None) -> PairMetrics:
+    """Metrics over the rewards of the better program less those of the worse, one array for each problem.
+
+    `temperature` is one that was fitted elsewhere, on validation problems; without it the best for these very pairs is
+    used, which flatters `calibration_error_scaled`.
+    """
+    contested = [each for each in differences if each.size]
+    fitted = temperature if temperature is not None else fit_temperature(contested)
+    return PairMetrics(
+        pair_accuracy=_mean([float(np.mean((each > 0) + 0.5 * (each == 0))) for each in contested]),
+        problems=len(contested),
+        temperature=fitted,
+        calibration_error=calibration_error(contested, 1.0),
+        calibration_error_scaled=calibration_error(contested, fitted),
+    )
+
+
+def fit_temperature(differences: Sequence[Array]) -> float:
     """The T that minimises the mean over problems of `-log sigmoid(difference / T)`; NaN without a pair.
 
     The loss is convex in 1 / T, so a search by thirds finds it, between 1/1000 and 1000.
     """
-    differences = [each for each in map(_differences, judgements) if each.size]
     if not differences:
         return math.nan
+    pairs, weights = _weighted(differences)
 
     def loss(inverse: float) -> float:
-        return float(np.mean([np.mean(np.logaddexp(0.0, -each * inverse)) for each in differences]))
+        return float(np.dot(weights, np.logaddexp(0.0, -pairs * inverse)))
 
     low, high = 1e-3, 1e3
     for _ in range(200):
@@ -81,8 +97,7 @@ def calibration_error(differences: Sequence[Array], temperature: float) -> float
     """
     if not differences or math.isnan(temperature):
         return math.nan
-    pairs = np.concatenate(differences)
-    weights = np.concatenate([np.full(each.size, 1 / each.size) for each in differences])
+    pairs, weights = _weighted(differences)
     confidences = 1 / (1 + np.exp(-np.clip(np.abs(pairs) / temperature, 0, 500)))
     right = (pairs > 0) + 0.5 * (pairs == 0)
     order = np.argsort(confidences, kind="stable")
@@ -100,6 +115,12 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     if not len(a) or a.std() == 0 or b.std() == 0:
         return math.nan
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def _weighted(differences: Sequence[Array]) -> tuple[Array, Array]:
+    """All pairs, and weights by which every problem counts the same."""
+    weights = [np.full(each.size, 1 / each.size) for each in differences]
+    return np.concatenate(differences), np.concatenate(weights)
 
 
 def _differences(judgement: Judgement) -> Array:

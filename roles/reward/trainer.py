@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,15 @@ class RewardStep:
     pairs: int
     tokens: int
     gradient_norm: float
+    differences: tuple[tuple[float, ...], ...]  # chosen less rejected of the pairs of each group, before the update
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Groups of one forward pass; `first_pair` counts the pairs of the groups before."""
+
+    first_pair: int
+    groups: list[PairGroup]
 
 
 class RewardTrainer:
@@ -67,13 +76,24 @@ class RewardTrainer:
     def step(self, groups: Sequence[PairGroup]) -> RewardStep:
         """One update on `groups`. Raises `NonFiniteLoss`."""
         self.model.train()
-        parts = list(_by_tokens(groups, self._tokens_per_batch))
-        loss = functools.partial(self._loss, total_groups=len(groups))
-        update = self.engine.update(self.engine.share(parts), loss, groups)
+        counts = [len(group.pairs) for group in groups]
+        loss = functools.partial(self._loss, groups=len(groups), pairs=sum(counts))
+        update = self.engine.update(self.engine.share(_by_tokens(groups, self._tokens_per_batch)), loss, groups)
         self.model.eval()
-        pairs = sum(len(group.pairs) for group in groups)
-        tokens = sum(len(program) for group in groups for program in group.programs)
-        return RewardStep(update.loss, int(update.measures) / pairs, pairs, tokens, update.gradient_norm)
+        differences = update.measures.split(counts)
+        return RewardStep(
+            loss=update.loss,
+            pair_accuracy=float((update.measures > 0).float().mean()),
+            pairs=sum(counts),
+            tokens=sum(len(program) for group in groups for program in group.programs),
+            gradient_norm=update.gradient_norm,
+            differences=tuple(tuple(each.tolist()) for each in differences),
+        )
+
+    def close(self) -> None:
+        """Leave the reward model as a plain one, with what was learnt. The trainer is of no further use."""
+        self.engine.close()
+        engines.finish(self.model.trunk)
 
     def weights(self) -> dict[str, Tensor]:
         """The reward model's, under the names of a plain one."""
@@ -85,15 +105,17 @@ class RewardTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.engine.load_state_dict(state)
 
-    def _loss(self, part: list[PairGroup], total_groups: int) -> tuple[Tensor, Tensor]:
-        """The part's share of the loss of `total_groups` groups, and its number of pairs in the right order."""
-        rewards, log_probs = self._rewards([program for group in part for program in group.programs])
-        chosen, rejected, weights = _pair_indexes(part, total_groups)
-        chosen_rewards, rejected_rewards = rewards[chosen], rewards[rejected]
-        each = self._losses(part, chosen_rewards, rejected_rewards)
+    def _loss(self, part: _Part, groups: int, pairs: int) -> tuple[Tensor, Tensor]:
+        """The part's share of the loss of `groups` groups, and its differences in their places among all `pairs`."""
+        rewards, log_probs = self._rewards([program for group in part.groups for program in group.programs])
+        chosen, rejected, weights = _pair_indexes(part.groups, groups)
+        better, worse = rewards[chosen], rewards[rejected]
+        each = self._losses(part.groups, better, worse)
         if self.objective.language_model:
             each = each - self.objective.language_model * log_probs[chosen]
-        return (each * weights.to(rewards.device)).sum(), (chosen_rewards > rejected_rewards).sum().cpu()
+        differences = torch.zeros(pairs)
+        differences[part.first_pair : part.first_pair + len(chosen)] = (better - worse).detach().cpu()
+        return (each * weights.to(rewards.device)).sum(), differences
 
     def _losses(self, groups: Sequence[PairGroup], chosen: Tensor, rejected: Tensor) -> Tensor:
         """(P,) losses of the pairs of `groups`, in order."""
@@ -119,19 +141,19 @@ class RewardTrainer:
         return rewards[order], log_probs[order] if len(log_probs) else log_probs
 
 
-def _by_tokens(groups: Sequence[PairGroup], budget: int) -> Iterator[list[PairGroup]]:
+def _by_tokens(groups: Sequence[PairGroup], budget: int) -> list[_Part]:
     """Whole groups in parts of at most `budget` tokens (at least one group each)."""
-    part: list[PairGroup] = []
-    used = 0
+    parts = [_Part(0, [])]
+    used = pairs = 0
     for group in groups:
         tokens = sum(map(len, group.programs))
-        if part and used + tokens > budget:
-            yield part
-            part, used = [], 0
-        part.append(group)
+        if parts[-1].groups and used + tokens > budget:
+            parts.append(_Part(pairs, []))
+            used = 0
+        parts[-1].groups.append(group)
         used += tokens
-    if part:
-        yield part
+        pairs += len(group.pairs)
+    return parts
 
 
 def _pair_indexes(groups: Sequence[PairGroup], total_groups: int) -> tuple[list[int], list[int], torch.Tensor]:

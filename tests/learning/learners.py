@@ -67,7 +67,10 @@ def policy_trainer(learning: LearningSettings, settings: PPOSettings = PPO, seed
 def assert_close(found: Any, expected: Any, tolerance: float) -> None:
     """Of steps field by field, of weights name by name."""
     if dataclasses.is_dataclass(found):
-        found, expected = ({k: torch.tensor(float(v)) for k, v in vars(one).items()} for one in (found, expected))
+        found, expected = (
+            {name: torch.tensor(value, dtype=torch.float32) for name, value in vars(one).items()}
+            for one in (found, expected)
+        )
     assert found.keys() == expected.keys()
     for name in expected:
         torch.testing.assert_close(

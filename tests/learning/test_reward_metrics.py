@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from roles.reward.metrics import Judgement, calibration_error, fit_temperature, measure, spearman
+from roles.reward.metrics import Judgement, calibration_error, measure, spearman
 
 
 def test_pairs_in_order_are_counted_by_problem():
@@ -40,7 +40,7 @@ def test_the_temperature_undoes_a_scale(scale):
         first_passes = rng.random() < 1 / (1 + math.exp(-difference))
         rewards = [difference * scale, 0.0]
         judgements.append(Judgement(rewards, [float(first_passes), float(not first_passes)], [1, 1]))
-    assert abs(fit_temperature(judgements) / scale - 1) < 0.1
+    assert abs(measure(judgements).temperature / scale - 1) < 0.1
     found = measure(judgements)
     assert found.calibration_error_scaled < 0.03
     if scale != 1.0:
