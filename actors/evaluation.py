@@ -30,6 +30,7 @@ from roles.reward.model import Head
 class Ranker:
     name: str
     head: Head
+    reference: bool
     version: int
     weights: ray.ObjectRef
 
@@ -165,7 +166,10 @@ class HeldOut:
         samples = self._samples[name]
         async with self._scorers.lease() as scorer:
             scores = from_batch(
-                Score, await scorer.rank.remote(*samples.references, ranker.head, ranker.version, ranker.weights)
+                Score,
+                await scorer.rank.remote(
+                    *samples.references, ranker.head, ranker.reference, ranker.version, ranker.weights
+                ),
             )
         samples.scores[ranker.name] = self._grid(np.array([scored.reward for scored in scores]))
         async with self._changed:

@@ -1,7 +1,8 @@
 """The reward learner: pairs in, numbered versions of the reward model out.
 
 A version is an iteration: it is complete once `groups_per_iteration` problems whose samples the version before it had
-scored were trained on, each in the step after it was mined, beside a rehearsal of earlier ones.
+scored were trained on, each in the step after it was mined, beside a rehearsal of earlier ones. With a fresh start an
+iteration forgets the version before: the first weights and a new optimiser see all earlier groups once, then the new.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import random
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import ray
 
@@ -20,10 +22,11 @@ from roles import checkpoints
 from roles import weights as packing
 from roles.config import RewardStage
 from roles.engines import LearningSettings
-from roles.records import Candidate, Pair, Problem, from_batch
+from roles.records import Candidate, Pair, Problem, Verdict, from_batch
 from roles.reward import model as reward_model
+from roles.reward.groups import mined_groups
+from roles.reward.metrics import Array, PairMetrics, measure_pairs
 from roles.reward.trainer import PairGroup, RewardStep, RewardTrainer
-from roles.sequences import encode_candidate
 from roles.tuning import sft
 from roles.tuning.sft import Example, SFTSettings
 from roles.weights import Packed
@@ -36,6 +39,7 @@ class RewardProgress:
     version: int
     groups: int  # new ones towards the next version
     steps: list[RewardStep]  # on groups that were never trained on before: their accuracy is that of a test
+    measured: dict[int, PairMetrics]  # of each complete version: on the new groups of its iteration, each when new
 
 
 class RewardLearner:
@@ -55,26 +59,40 @@ class RewardLearner:
         self._rng = random.Random(seed)
         self._seed = seed
         with self._recorder.span("start", 1):
-            self._model, self._tokenizer = reward_model.create(settings.head, model_dir, device)
+            self._model, self._tokenizer = reward_model.create(
+                settings.head, model_dir, device, settings.reference
+            )
+        self._initial: Packed | None = None  # the first weights, where iterations start from them
+        self._anew = False  # the next step is the first of an iteration that does
         self._version = 0
         self._new = 0
         self._fresh: list[PairGroup] = []
         self._seen: list[PairGroup] = []
+        self._differences: list[Array] = []  # of the iteration's new groups, before they were trained on
+        self._measured: dict[int, PairMetrics] = {}
         self._passing: dict[Example, None] = {}  # in the order they came
 
     def initialise(self, policy: Packed) -> None:
-        """Version 0: an untrained head on the weights of a policy."""
+        """Version 0: an untrained head on the weights of a policy, or of the base."""
         assert "_trainer" not in vars(self), "an engine has taken up other weights already"
-        self._model.initialise_trunk(packing.unpack(policy))
+        if self._settings.initial == "sft":
+            self._model.initialise_trunk(packing.unpack(policy))
+        if self._settings.start == "fresh":
+            self._initial = packing.pack(self._model.state_dict())
 
-    def learn(self, problems: pa.RecordBatch, candidates: pa.RecordBatch, pairs: pa.RecordBatch) -> RewardProgress:
+    def learn(
+        self, problems: pa.RecordBatch, candidates: pa.RecordBatch, verdicts: pa.RecordBatch, pairs: pa.RecordBatch
+    ) -> RewardProgress:
         """Train on newly mined pairs as far as they fill steps. Raises `NonFiniteLoss` with the batch saved."""
-        self._add(problems, candidates, pairs)
+        self._add(problems, candidates, verdicts, pairs)
         steps = []
         while len(self._fresh) >= self._settings.groups_per_step or (self._complete and self._fresh):
+            if self._anew:
+                self._start_anew()
             group_count = min(self._settings.groups_per_step, len(self._fresh))
             fresh, self._fresh = self._fresh[:group_count], self._fresh[group_count:]
             steps.append(self._step(fresh))
+            self._differences += map(np.array, steps[-1].differences)
             rehearsed = round(group_count * self._settings.rehearsal)
             if 0 < rehearsed <= len(self._seen):
                 self._step(self._rng.sample(self._seen, rehearsed))
@@ -82,7 +100,9 @@ class RewardLearner:
         if self._complete:
             self._version += 1
             self._new = 0
-        return RewardProgress(self._version, self._new, steps)
+            self._measured[self._version], self._differences = measure_pairs(self._differences), []
+            self._anew = self._settings.start == "fresh"
+        return RewardProgress(self._version, self._new, steps, dict(self._measured))
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     def weights(self) -> tuple[int, Packed]:
@@ -107,18 +127,21 @@ class RewardLearner:
             self._model.save(folder, self._tokenizer, self._trainer.weights())
         state = {
             "trainer": self._trainer.state_dict(), "version": self._version, "new": self._new, "fresh": self._fresh,
-            "seen": self._seen, "passing": self._passing, "rng": self._rng.getstate(),
+            "seen": self._seen, "passing": self._passing, "rng": self._rng.getstate(), "initial": self._initial,
+            "anew": self._anew, "differences": self._differences, "measured": self._measured,
         }  # fmt: skip
         checkpoints.save(state, checkpoint)
 
-    def restore(self, checkpoint: Path) -> int:
-        """Continue from a state that this class saved. Returns the version."""
+    def restore(self, checkpoint: Path) -> dict[int, PairMetrics]:
+        """Continue from a state that this class saved. Returns what was measured of each version."""
         state = checkpoints.load(checkpoint)
         self._trainer.load_state_dict(state["trainer"])
         self._version, self._new = state["version"], state["new"]
         self._fresh, self._seen, self._passing = state["fresh"], state["seen"], state["passing"]
+        self._initial, self._anew = state["initial"], state["anew"]
+        self._differences, self._measured = state["differences"], state["measured"]
         self._rng.setstate(state["rng"])
-        return self._version
+        return self._measured
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def drain(self) -> Drained:
@@ -141,31 +164,35 @@ class RewardLearner:
     def _complete(self) -> bool:
         return self._new >= self._settings.groups_per_iteration
 
+    def _start_anew(self) -> None:
+        """The first weights and a new optimiser, and once over all that was trained on before."""
+        assert self._initial is not None, "initialise comes first"
+        self._trainer.close()
+        del self._trainer
+        self._model.load_weights(packing.unpack(self._initial))
+        self._anew = False
+        groups, size = self._rng.sample(self._seen, len(self._seen)), self._settings.groups_per_step
+        for start in range(0, len(groups), size):
+            self._step(groups[start : start + size])
+
     def _step(self, groups: list[PairGroup]) -> RewardStep:
         with self._recorder.span("train reward model", len(groups)), saving_batch(self._run_dir):
             return self._trainer.step(groups)
 
-    def _add(self, problems: pa.RecordBatch, candidates: pa.RecordBatch, pairs: pa.RecordBatch) -> None:
-        by_id = {problem.id: problem for problem in from_batch(Problem, problems)}
-        programs = {candidate.id: candidate for candidate in from_batch(Candidate, candidates)}
-        groups: dict[str, list[Pair]] = {}
-        for pair in from_batch(Pair, pairs):
-            groups.setdefault(programs[pair.chosen_id].group_id, []).append(pair)
-        for members in groups.values():
-            problem = by_id[members[0].problem_id]
-            ids = list(dict.fromkeys(i for pair in members for i in (pair.chosen_id, pair.rejected_id)))
-            place = {candidate_id: index for index, candidate_id in enumerate(ids)}
-            group = PairGroup(
-                problem.id,
-                tuple(encode_candidate(self._tokenizer, problem, programs[candidate_id]) for candidate_id in ids),
-                tuple((place[pair.chosen_id], place[pair.rejected_id]) for pair in members),
-                tuple(pair.margin_pass_rate for pair in members),
-            )
-            if members[0].reward_version < self._version:
-                self._seen.append(group)  # mined before the newest version: known ground, for rehearsal only
+    def _add(
+        self, problems: pa.RecordBatch, candidates: pa.RecordBatch, verdicts: pa.RecordBatch, pairs: pa.RecordBatch
+    ) -> None:
+        records = from_batch(Problem, problems), from_batch(Candidate, candidates), from_batch(Pair, pairs)
+        for group in mined_groups(self._tokenizer, *records):
+            if group.reward_version < self._version:
+                self._seen.append(group.pairs)  # mined before the newest version: known ground, for rehearsal only
             else:
-                self._fresh.append(group)
+                self._fresh.append(group.pairs)
                 self._new += 1
-            for pair in members:
-                text = programs[pair.chosen_id].text
-                self._passing[Example(problem.prompt, text.removeprefix(problem.prompt))] = None
+        prompts = {problem.id: problem.prompt for problem in records[0]}
+        chosen = {pair.chosen_id for pair in records[2]}
+        passed = {verdict.candidate_id for verdict in from_batch(Verdict, verdicts) if verdict.status == "passed"}
+        for program in records[1]:
+            if program.id in chosen & passed:  # by AceCoder's rule not all that is chosen passes
+                prompt = prompts[program.problem_id]
+                self._passing[Example(prompt, program.text.removeprefix(prompt))] = None

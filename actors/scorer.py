@@ -23,9 +23,11 @@ class Scorer:
         self._model_dir = model_dir
         self._device = device
         with self._recorder.span("start", 1):
-            self._model, self._tokenizer = reward_model.create(settings.head, model_dir, device)
+            self._model, self._tokenizer = reward_model.create(
+                settings.head, model_dir, device, settings.reference
+            )
         self._version = -1
-        self._rankers: dict[Head, RewardModel] = {}
+        self._rankers: dict[tuple[Head, bool], RewardModel] = {}
 
     def update(self, version: int, weights: Packed) -> None:
         """Take up a version of the reward model, between two batches."""
@@ -41,12 +43,19 @@ class Scorer:
         return sum(scored.reward for scored in scores) / len(scores), to_batch(Score, scores)
 
     def rank(
-        self, problems: pa.RecordBatch, candidates: pa.RecordBatch, head: Head, version: int, weights: Packed
+        self,
+        problems: pa.RecordBatch,
+        candidates: pa.RecordBatch,
+        head: Head,
+        reference: bool,
+        version: int,
+        weights: Packed,
     ) -> pa.RecordBatch:
         """Scores under a given version of a reward model, whatever the newest is."""
-        if head not in self._rankers:
-            self._rankers[head] = reward_model.create(head, self._model_dir, self._device)[0]
-        model = self._rankers[head]
+        kind = head, reference
+        if kind not in self._rankers:
+            self._rankers[kind] = reward_model.create(head, self._model_dir, self._device, reference)[0]
+        model = self._rankers[kind]
         model.load_weights(packing.unpack(weights))
         with self._recorder.span("rank held-out", candidates.num_rows):
             return to_batch(Score, self._scores(model, version, problems, candidates))

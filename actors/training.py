@@ -81,7 +81,8 @@ class Training:
         if continued and self.checkpoints.reward.exists():
             await self.crew.reward_learner.restore.remote(self.checkpoints.reward)
         else:
-            await self.crew.reward_learner.initialise.remote(policy)
+            tuned = [weights for _, _, weights in self.checkpoints.kept("policy-sft")] or [policy]
+            await self.crew.reward_learner.initialise.remote(tuned[0])
         await self.reward.publish(self.crew.reward_learner)
         self.admission.resume(steps, self.reward.newest)
         await starting
@@ -124,7 +125,9 @@ class Training:
         async for batch in pairs:
             if self.reward.newest >= self.config.iterations:
                 continue  # in the ledger, and no version is to come that would learn from it
-            progress: RewardProgress = await learner.learn.remote(batch.problems, batch.candidates, batch.pairs)
+            progress: RewardProgress = await learner.learn.remote(
+                batch.problems, batch.candidates, batch.verdicts, batch.pairs
+            )
             if progress.steps:
                 counts.reward = progress
             if progress.version > self.reward.newest:
@@ -149,6 +152,6 @@ class Training:
         await asyncio.to_thread(self.checkpoints.keep, f"ranker-{name}", version, weights)
 
     def _add_ranker(self, name: str, version: int, weights: ray.ObjectRef) -> None:
-        head = "likelihood" if name == CONTROL else self.config.reward.head
-        self.held_out.add_ranker(Ranker(name, head, version, weights))
-
+        reward = self.config.reward
+        kind = ("likelihood", False) if name == CONTROL else (reward.head, reward.reference)
+        self.held_out.add_ranker(Ranker(name, *kind, version, weights))

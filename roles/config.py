@@ -58,6 +58,9 @@ class SFTStage(SFTSettings):
 class RewardStage(OptimiserSettings):
     learning_rate: float = Field(default=5e-4, gt=0, lt=1)
     head: Literal["scalar", "likelihood"] = "likelihood"
+    reference: bool = False  # the likelihood head counts what is likelier than in the first weights
+    initial: Literal["sft", "base"] = "sft"  # the first weights
+    start: Literal["warm", "fresh"] = "warm"  # an iteration begins from the last version, or anew from the first
     objective: RewardObjective = RewardObjective()
     groups_per_step: int = Field(default=16, ge=1)  # problems with pairs
     groups_per_iteration: int = Field(default=300, ge=1)  # newly mined problems that make a new version
@@ -68,6 +71,11 @@ class RewardStage(OptimiserSettings):
     def _head_has_objective(self) -> RewardStage:
         if self.objective.language_model and self.head == "scalar":
             raise ValueError("objective.language_model: a scalar head has no output layer; allowed: head likelihood")
+        if self.reference and self.head == "scalar":
+            raise ValueError(
+                "reference = true: a scalar head has no log-probability to compare; set it to false, "
+                "or head to likelihood"
+            )
         return self
 
 

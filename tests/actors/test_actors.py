@@ -99,7 +99,7 @@ def test_scores_pairs_and_a_new_reward_version(batches, verdicts, reward_learner
     assert (mined.groups, mined.pairs) == (12, 24)
     assert len(list(tmp_path.rglob("*.parquet"))) == 4  # candidates, verdicts, scores and pairs are durable
 
-    progress = ray.get(reward_learner.learn.remote(*batches, pairs))
+    progress = ray.get(reward_learner.learn.remote(*batches, verdicts[1], pairs))
     assert progress.version == 1
     assert len(progress.steps) == 3
     version, packed = ray.get(list(reward_learner.weights.remote()))
@@ -108,17 +108,17 @@ def test_scores_pairs_and_a_new_reward_version(batches, verdicts, reward_learner
     after = from_batch(Score, rescored)
     assert {score.reward_version for score in after} == {1}
     assert [score.reward for score in after] != [score.reward for score in from_batch(Score, scores)]
-    ranked = from_batch(Score, ray.get(scorer.rank.remote(*batches, "likelihood", 1, packed)))
+    ranked = from_batch(Score, ray.get(scorer.rank.remote(*batches, "likelihood", False, 1, packed)))
     assert [s.reward for s in ranked] == pytest.approx([s.reward for s in after])
     taken = ray.get(scorer.drain.remote()).taken_up
     assert [(entry.model, entry.version) for entry in taken] == [("reward", 0), ("reward", 1)]
 
 
-def test_pairs_scored_by_an_older_version_do_not_make_a_new_one(batches, reward_learner):
+def test_pairs_scored_by_an_older_version_do_not_make_a_new_one(batches, verdicts, reward_learner):
     [problem, candidate] = batches
     records = from_batch(Candidate, candidate)
     old = [Pair(records[0].problem_id, records[0].id, records[1].id, "random", 1.0, 0.0, 0)]
-    progress = ray.get(reward_learner.learn.remote(problem, candidate, to_batch(Pair, old)))
+    progress = ray.get(reward_learner.learn.remote(problem, candidate, verdicts[1], to_batch(Pair, old)))
     assert (progress.version, progress.groups, progress.steps) == (1, 0, [])
 
 

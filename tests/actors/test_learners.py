@@ -1,7 +1,11 @@
 """The learners with every kind of engine: what they publish, save and continue from. They need no cluster for that."""
 
+import dataclasses
 import random
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from tiny import tiny_model
@@ -9,12 +13,14 @@ from transformers import AutoModelForCausalLM
 
 from actors.policy_learner import SFT_VERSION, PolicyLearner
 from actors.reward_learner import RewardLearner
+from actors.scorer import Scorer
 from roles import weights
 from roles.config import PolicyStage, RewardStage, SFTStage
 from roles.engines import LearningSettings, LoRASettings
 from roles.problems import pocket
-from roles.records import Candidate, Pair, Problem, to_batch
+from roles.records import Candidate, Pair, Problem, Score, Verdict, from_batch, to_batch
 from roles.reward import model as reward_model
+from roles.tuning import sft
 
 KINDS = {
     "torch": LearningSettings(),
@@ -66,32 +72,135 @@ def test_the_policy_learner_publishes_saves_and_continues(learning, base, proble
     assert all(torch.equal(folder[name], tuned[name]) for name in tuned)
 
 
-def test_the_reward_learner_publishes_saves_and_continues(learning, base, problems, tmp_path):
-    settings = RewardStage(learning_rate=1e-3, groups_per_step=3, groups_per_iteration=3)
+@dataclasses.dataclass(frozen=True)
+class Reward:
+    """Reward learners of a kind, and batches for them; the version that scored the pairs of a batch can be chosen."""
 
-    def start() -> RewardLearner:
-        return RewardLearner("reward learner", base, tmp_path, settings, "cpu", 0, learning)
+    base: str
+    folder: Path
+    problems: list[Problem]
+    learning: LearningSettings
 
-    candidates = [
-        Candidate(f"{p.id}/{i}", p.id, p.id, text, (5, 6), (8, 9), (-1.0, -2.0), (1, 1), "stop")
-        for p in problems
-        for i, text in enumerate((p.references[0], p.prompt + "    return 0\n"))
-    ]
-    pairs = [Pair(p.id, f"{p.id}/0", f"{p.id}/1", "random", 1.0, 0.0, 0) for p in problems]
-    learner = start()
-    plain, tokenizer = reward_model.create("likelihood", base)
-    learner.initialise(weights.pack(plain.trunk.state_dict()))
+    def start(self, **settings: Any) -> RewardLearner:
+        stage = RewardStage(**{"learning_rate": 1e-3, "groups_per_step": 3, "groups_per_iteration": 3, **settings})
+        return RewardLearner("reward learner", self.base, self.folder, stage, "cpu", 0, self.learning)
+
+    def initialised(self, **settings: Any) -> RewardLearner:
+        learner = self.start(**settings)
+        policy, _ = sft.pretrained(self.base)
+        with torch.no_grad():
+            policy.model.embed_tokens.weight.mul_(1.1)
+        learner.initialise(weights.pack(policy.state_dict()))
+        return learner
+
+    def batch(self, version: int, wrong: str = "return 0", passing: bool = True) -> tuple[pa.RecordBatch, ...]:
+        candidates = [
+            Candidate(f"{p.id}/{i}", p.id, p.id, text, (5, 6), (8, 9), (-1.0, -2.0), (1, 1), "stop")
+            for p in self.problems
+            for i, text in enumerate((p.references[0], f"{p.prompt}    {wrong}\n"))
+        ]
+        verdicts = [
+            Verdict(c.id, "passed" if passing and c.id.endswith("0") else "failed", 0.5, ()) for c in candidates
+        ]
+        pairs = [Pair(p.id, f"{p.id}/0", f"{p.id}/1", "random", 1.0, 0.0, version) for p in self.problems]
+        return (
+            to_batch(Problem, self.problems), to_batch(Candidate, candidates), to_batch(Verdict, verdicts),
+            to_batch(Pair, pairs),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def reward(base, problems, tmp_path, learning) -> Reward:
+    return Reward(base, tmp_path, problems, learning)
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_the_reward_learner_publishes_saves_and_continues(reward, reference, base, tmp_path):
+    learner = reward.initialised(reference=reference)
     before = published(learner)
-    batches = to_batch(Problem, problems), to_batch(Candidate, candidates), to_batch(Pair, pairs)
-    assert learner.learn(*batches).version == 1
+    progress = learner.learn(*reward.batch(0))
+    assert (progress.version, progress.measured.keys()) == (1, {1})
+    assert progress.measured[1].problems == 3
     learnt = published(learner)
     assert learnt.keys() == before.keys()
     assert not same(learnt, before)
     learner.save(tmp_path / "model", tmp_path / "reward.pt")
-    other = start()
-    other.restore(tmp_path / "reward.pt")
+    other = reward.start(reference=reference)
+    assert other.restore(tmp_path / "reward.pt") == progress.measured
     assert same(published(other), learnt)
     loaded, _ = reward_model.load(str(tmp_path / "model"))
+    plain, _ = reward_model.create("likelihood", base, reference=reference)
     plain.load_weights(learnt)
     assert same(loaded.state_dict(), plain.state_dict())
-    assert tokenizer.pad_token_id is not None
+    scorer = Scorer("scorer", base, RewardStage(reference=reference), "cpu")
+    scorer.update(*learner.weights())
+    problems, candidates, *_ = reward.batch(0)
+    served = [scored.reward for scored in from_batch(Score, scorer.score(problems, candidates)[1])]
+    assert served == pytest.approx([s.reward for s in scores(loaded, scorer, problems, candidates)], abs=1e-5)
+
+
+def scores(model, scorer: Scorer, problems: pa.RecordBatch, candidates: pa.RecordBatch) -> list[Score]:
+    return from_batch(Score, scorer.rank(
+        problems, candidates, model.head, model.reference is not None, 1, weights.pack(model.state_dict())
+    ))  # fmt: skip
+
+
+def test_a_fresh_iteration_begins_with_the_first_weights(reward):
+    fresh = reward.initialised(start="fresh")
+    first = published(fresh)
+    fresh.learn(*reward.batch(0))
+    assert not same(published(fresh), first)
+    fresh._seen.clear()
+    fresh._start_anew()
+    assert same(published(fresh), first)
+
+
+def test_a_fresh_iteration_learns_the_old_groups_and_then_the_new_from_the_first_weights(base, problems, tmp_path):
+    reward = Reward(base, tmp_path, problems, LearningSettings())
+    versions = {}
+    for name, settings in {
+        "fresh": {"start": "fresh"}, "warm": {"start": "warm"}, "one iteration": {"groups_per_iteration": 6},
+    }.items():  # fmt: skip
+        learner = reward.initialised(rehearsal=0.0, **settings)
+        learner.learn(*reward.batch(0))
+        if name != "one iteration":
+            with torch.no_grad():
+                learner._model.scale.add_(1.0)  # something to forget
+        learner.learn(*reward.batch(1, "return 1"))
+        versions[name] = published(learner)
+    for weight, expected in versions["one iteration"].items():
+        torch.testing.assert_close(versions["fresh"][weight], expected, atol=1e-5, rtol=1e-5)
+    assert abs(versions["warm"]["scale"] - versions["fresh"]["scale"]) > 0.9
+
+
+def test_a_fresh_iteration_after_a_restart_is_the_one_that_was_broken_off(reward, tmp_path):
+    learner = reward.initialised(start="fresh", reference=True)
+    learner.learn(*reward.batch(0))
+    learner.save(tmp_path / "model", tmp_path / "reward.pt")
+    other = reward.start(start="fresh", reference=True)
+    other.restore(tmp_path / "reward.pt")
+    torch.rand(5)  # what else happens in a process must not matter
+    for each in (learner, other):
+        state = torch.get_rng_state()
+        each.learn(*reward.batch(1, "return 1"))
+        torch.set_rng_state(state)
+    assert same(published(other), published(learner))
+
+
+@pytest.mark.parametrize("initial", ["sft", "base"])
+def test_the_first_weights_are_the_fine_tuned_policys_or_the_bases(initial, base, problems, tmp_path):
+    learner = Reward(base, tmp_path, problems, LearningSettings()).initialised(initial=initial, reference=True)
+    found = published(learner)
+    policy, _ = sft.pretrained(base)
+    factor = 1.1 if initial == "sft" else 1.0
+    expected = policy.model.embed_tokens.weight * factor
+    for trunk in ("trunk", "reference"):
+        assert torch.equal(found[f"{trunk}.model.embed_tokens.weight"], expected)
+
+
+def test_the_control_learns_from_chosen_programs_that_pass_only(base, problems, tmp_path):
+    learner = Reward(base, tmp_path, problems, LearningSettings()).initialised()
+    learner.learn(*Reward(base, tmp_path, problems[:1], LearningSettings()).batch(0, passing=False))
+    assert not learner._passing
+    learner.learn(*Reward(base, tmp_path, problems[1:], LearningSettings()).batch(0))
+    assert {example.prompt for example in learner._passing} == {problem.prompt for problem in problems[1:]}
