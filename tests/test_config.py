@@ -27,6 +27,8 @@ def test_overrides_reach_nested_fields_and_numbers_in_scientific_notation():
         ("policy.reward={tests: 0, reward_model: 0}", ["policy.reward", "nothing would be rewarded"]),
         ("policy.advantages=ppo", ["policy.advantages = 'ppo'", "'gae', 'grpo', 'rloo', 'reinforce++' or 'passing'"]),
         ("policy.kl={place: loss, estimator: k1}", ["policy.kl", "mean gradient is zero", "k2 and k3"]),
+        ("reward={head: scalar, reference: true}", ["reference = true", "scalar head", "or head to likelihood"]),
+        ("mining.rule=paper", ["mining.rule = 'paper'", "'passing' or 'acecoder'"]),
         ("iterations", ["expected key.subkey=value"]),
         ("suite.name=x", ["suite is not a section"]),
     ],
