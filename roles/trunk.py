@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from roles.sequences import TokenSequence, rectangle
+from roles import packed
+from roles.sequences import TokenSequence
 
 LOGITS_AT_ONCE = 1 << 26  # beyond them logits are made in pieces, and made again for the gradient
 # Where processes share the output layer they have to use it equally often: an engine puts the largest number here.
@@ -22,11 +23,11 @@ agreed_pieces: ContextVar[Callable[[int], int]] = ContextVar("agreed_pieces", de
 
 @dataclasses.dataclass(frozen=True)
 class Completions:
-    """What a causal trunk makes of B completions, right-padded to T tokens."""
+    """What a causal trunk makes of B completions of at most T tokens, N together. Results are right-padded."""
 
-    ids: Tensor  # (B, T)
+    ids: Tensor  # (N,)
     mask: Tensor  # (B, T), false on padding
-    before: Tensor  # (B, T, H) the state from which each token is predicted
+    states: Tensor  # (N, H) from which each token is predicted
     last: Tensor  # (B, H) the state at the last token
 
     def log_probs(self, head: Any, temperature: float = 1.0) -> Tensor:
@@ -37,21 +38,30 @@ class Completions:
         """(B, T) float32 entropy of the distribution that each token was drawn from, in nats; 0 on padding."""
         return self._under(head, temperature, _entropies)
 
+    def values(self, head: Any) -> Tensor:
+        """(B, T) float32 result of `head`, which has one output, before each token; 0 on padding."""
+        return self._padded(in_float32(head, self.states).squeeze(-1))
+
+    @property
+    def before(self) -> Tensor:
+        """(B, T, H) the states, padded."""
+        wide = torch.zeros(*self.mask.shape, self.states.shape[1], device=self.states.device, dtype=self.states.dtype)
+        return wide.masked_scatter(self.mask[:, :, None], self.states)
+
     def _under(self, head: Any, temperature: float, measure: Measure) -> Tensor:
         """Logits of completion tokens only, and of so many at a time that memory does not grow with their number."""
-        states, ids = self.before[self.mask], self.ids[self.mask]
-        pieces = agreed_pieces.get()(math.ceil(len(ids) * head.out_features / LOGITS_AT_ONCE))
+        pieces = agreed_pieces.get()(math.ceil(len(self.ids) * head.out_features / LOGITS_AT_ONCE))
 
         def part(states: Tensor, ids: Tensor) -> Tensor:
             return measure(head(states).float() / temperature, ids)
 
-        measured = torch.zeros(self.ids.shape, device=self.ids.device)
         if pieces <= 1:
-            measured[self.mask] = part(states, ids)
-        else:
-            split = zip(torch.tensor_split(states, pieces), torch.tensor_split(ids, pieces), strict=True)
-            measured[self.mask] = torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in split])
-        return measured
+            return self._padded(part(self.states, self.ids))
+        split = zip(torch.tensor_split(self.states, pieces), torch.tensor_split(self.ids, pieces), strict=True)
+        return self._padded(torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in split]))
+
+    def _padded(self, values: Tensor) -> Tensor:
+        return torch.zeros(self.mask.shape, device=values.device).masked_scatter(self.mask, values)
 
 
 def in_float32(layer: Any, states: Tensor) -> Tensor:
@@ -73,32 +83,16 @@ def _entropies(logits: Tensor, ids: Tensor) -> Tensor:
     return -(log_probs.exp() * log_probs).sum(dim=-1)
 
 
-def forward(trunk: Any, sequences: Sequence[TokenSequence], pad_id: int) -> Completions:
-    """Run `trunk`, a transformers base model, once over the distinct prompts and once over the completions.
+def forward(trunk: Any, sequences: Sequence[TokenSequence], pad_id: int = 0) -> Completions:
+    """Run `trunk`, a transformers base model, over `sequences` without padding, and over distinct prompts once.
 
-    Neither padding nor the other sequences change a result. Gradients flow through the shared prompts.
+    The other sequences do not change a result. Gradients flow through the shared prompts. Raises `ValueError` for an
+    empty prompt or completion, and for an architecture that cannot be packed.
     """
     device = next(trunk.parameters()).device
-    prompts = list(dict.fromkeys(sequence.prompt for sequence in sequences))
-    place = {prompt: row for row, prompt in enumerate(prompts)}
-    rows = torch.tensor([place[sequence.prompt] for sequence in sequences], device=device)
-    prompt_ids, prompt_mask = rectangle(prompts, pad_id, device, left=True)
-    ids, mask = rectangle([sequence.completion for sequence in sequences], pad_id, device)
-    beginning = trunk(
-        input_ids=prompt_ids,
-        attention_mask=prompt_mask,
-        position_ids=(prompt_mask.long().cumsum(dim=1) - 1).clamp(min=0),
-        use_cache=True,
-    )
-    cache = beginning.past_key_values
-    cache.batch_select_indices(rows)
-    rest = trunk(
-        input_ids=ids,
-        attention_mask=torch.cat([prompt_mask[rows], mask], dim=1),
-        position_ids=prompt_mask.sum(dim=1)[rows, None] + torch.arange(ids.shape[1], device=device),
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state
-    before = torch.cat([beginning.last_hidden_state[:, -1:][rows], rest[:, :-1]], dim=1)
-    last = rest[torch.arange(len(rows), device=device), mask.sum(dim=1) - 1]
-    return Completions(ids, mask, before, last)
+    row = packed.pack(sequences, device)
+    states = packed.states(trunk, row)
+    lengths = torch.tensor([len(sequence.completion) for sequence in sequences], device=device)
+    mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]
+    ids = row.ids[0, len(row.ids[0]) - len(row.before) :]
+    return Completions(ids, mask, states.index_select(0, row.before), states.index_select(0, row.last))
