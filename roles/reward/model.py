@@ -147,10 +147,16 @@ def _trunk(head: Head, folder: str) -> tuple[Any, Any]:
         model = classes[head].from_pretrained(folder, dtype=torch.float32, **labels)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{folder!r} is not a readable reward model folder: {error}") from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(_not_at_the_end(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def _not_at_the_end(tokenizer: Any) -> int:
+    """A token that no sequence ends with. Stock classifiers take padding off by its id, and a last token like it."""
+    others = [token for token in (*tokenizer.all_special_ids, 0, 1) if token != tokenizer.eos_token_id]
+    return int(others[0])
 
 
 def _mean_log_probs(model: Any, completions: trunk.Completions) -> Tensor:
