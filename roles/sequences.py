@@ -95,6 +95,19 @@ def token_log_probs(logits: Tensor, input_ids: Tensor, temperature: float = 1.0)
     return F.pad(chosen, (1, 0))
 
 
+def fill(sizes: Sequence[int], budget: int) -> list[list[int]]:
+    """Consecutive indexes of `sizes` in parts that add up to at most `budget` (at least one index each)."""
+    parts: list[list[int]] = []
+    used = 0
+    for index, size in enumerate(sizes):
+        if not parts or used + size > budget:
+            parts.append([])
+            used = 0
+        parts[-1].append(index)
+        used += size
+    return parts
+
+
 def token_budget_batches(lengths: Sequence[int], budget: int, rng: random.Random) -> list[list[int]]:
     """Indexes in batches of at most `budget` padded tokens (at least one sequence each), in random order.
 

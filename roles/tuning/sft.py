@@ -7,6 +7,8 @@ control, the base tuned on passing samples.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,10 +17,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from roles import engines
+from roles import engines, trunk
 from roles.engines import Engine, LearningSettings
 from roles.optimisation import OptimiserSettings
-from roles.sequences import TokenSequence, encode, pad, token_budget_batches, token_log_probs
+from roles.sequences import TokenSequence, encode, fill
 
 _PLAIN = LearningSettings()
 
@@ -30,9 +32,14 @@ class Example:
 
 
 class SFTSettings(OptimiserSettings):
+    """With `validation`, training ends after `patience` epochs without a better loss, and the best weights stay."""
+
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     epochs: int = Field(default=3, ge=1)
-    tokens_per_step: int = Field(default=2048, ge=1)  # padded tokens, at most
+    tokens_per_step: int = Field(default=2048, ge=1)  # at most
+    tokens_per_batch: int = Field(default=4096, ge=1)  # of one forward pass
+    validation: float = Field(default=0.0, ge=0, lt=1)  # share of the prompts that is held out
+    patience: int = Field(default=1, ge=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +48,7 @@ class SFTStep:
     total_steps: int
     loss: float  # mean over the completion tokens of the batch, in nats
     tokens: int
+    validation_loss: float | None = None  # after the last step of an epoch
 
 
 def train(
@@ -54,17 +62,14 @@ def train(
 ) -> list[SFTStep]:
     """Train `model`, a causal language model, in place; adapters are merged into it in the end.
 
-    Raises `NonFiniteLoss`, and `ValueError` without examples.
+    Raises `Diverged`, and `ValueError` without examples or when all of them would be held out.
     """
-    if not examples:
-        raise ValueError("no examples to train on")
     sequences = [encode(tokenizer, example.prompt, example.completion) for example in examples]
-    return train_sequences(model, tokenizer.pad_token_id, sequences, settings, seed, on_step, learning)
+    return train_sequences(model, sequences, settings, seed, on_step, learning)
 
 
 def train_sequences(
     model: Any,
-    pad_id: int,
     sequences: Sequence[TokenSequence],
     settings: SFTSettings,
     seed: int = 0,
@@ -73,37 +78,78 @@ def train_sequences(
 ) -> list[SFTStep]:
     """`train`, of what is encoded already."""
     rng = random.Random(seed)
-    lengths = [len(sequence) for sequence in sequences]
-    batches = [
-        batch for _ in range(settings.epochs) for batch in token_budget_batches(lengths, settings.tokens_per_step, rng)
-    ]
+    training, held_out = _split(sequences, settings.validation, rng)
+    epochs = [_batches(training, settings.tokens_per_step, rng) for _ in range(settings.epochs)]
+    total = sum(map(len, epochs))
     engines.prepare(model, learning)
-    engine = engines.start({"model": model}, settings, learning, total_steps=len(batches))
-    model.train()
+    engine = engines.start({"model": model}, settings, learning, total_steps=total)
     history: list[SFTStep] = []
-    for batch in batches:
-        chosen = [sequences[index] for index in batch]
-        loss = _step(model, pad_id, chosen, engine)
-        history.append(SFTStep(len(history) + 1, len(batches), loss, sum(map(len, chosen))))
-        on_step(history[-1])
+    best, best_weights, best_epoch = math.inf, None, 0
+    for number, batches in enumerate(epochs):
+        model.train()
+        for place, batch in enumerate(batches, start=1):
+            loss = _step(model, batch, engine, settings.tokens_per_batch)
+            validation = None
+            if held_out and place == len(batches):
+                model.eval()
+                validation = _mean_loss(model, held_out, engine, settings.tokens_per_batch)
+            history.append(SFTStep(len(history) + 1, total, loss, sum(map(len, batch)), validation))
+            on_step(history[-1])
+        if validation is not None and validation < best:
+            best, best_epoch = validation, number
+            best_weights = {name: weight.cpu().clone() for name, weight in engine.weights("model").items()}
+        elif held_out and number - best_epoch >= settings.patience:
+            break
     model.eval()
     engine.close()
     engines.finish(model)
+    if best_weights is not None:
+        model.load_state_dict(best_weights)
     return history
 
 
-def _step(model: Any, pad_id: int, sequences: list[TokenSequence], engine: Engine) -> float:
-    """The loss of one update; each process computes its share of the sequences in one pass."""
+def _split(
+    sequences: Sequence[TokenSequence], share: float, rng: random.Random
+) -> tuple[list[TokenSequence], list[TokenSequence]]:
+    """To train on, and held out: what shares a prompt stays together."""
+    if not sequences:
+        raise ValueError("no examples to train on")
+    prompts = list(dict.fromkeys(sequence.prompt for sequence in sequences))
+    held_out = set(rng.sample(prompts, math.ceil(share * len(prompts))))
+    training = [sequence for sequence in sequences if sequence.prompt not in held_out]
+    if not training:
+        raise ValueError(f"validation = {share}: holds out all {len(prompts)} prompts")
+    return training, [sequence for sequence in sequences if sequence.prompt in held_out]
+
+
+def _batches(sequences: list[TokenSequence], tokens: int, rng: random.Random) -> list[list[TokenSequence]]:
+    """All sequences in random order, in batches of at most `tokens`."""
+    shuffled = rng.sample(sequences, len(sequences))
+    return [[shuffled[index] for index in part] for part in fill([len(sequence) for sequence in shuffled], tokens)]
+
+
+def _step(model: Any, sequences: list[TokenSequence], engine: Engine, tokens_per_batch: int) -> float:
+    """The loss of one update."""
+    lengths = [len(sequence) for sequence in sequences]
+    parts = fill(lengths, min(tokens_per_batch, math.ceil(sum(lengths) / engine.processes)))
     completion_tokens = sum(len(sequence.completion) for sequence in sequences)
 
-    def loss(rows: list[tuple[TokenSequence, bool]]) -> tuple[Tensor, Tensor]:
-        batch = pad([sequence for sequence, _ in rows], pad_id, engine.device)
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
-        log_probs = token_log_probs(logits, batch.input_ids)
-        counts = torch.tensor([counts for _, counts in rows], device=engine.device)
-        return -log_probs[batch.completion_mask & counts[:, None]].sum() / completion_tokens, torch.zeros(0)
+    def loss(part: list[int]) -> tuple[Tensor, Tensor]:
+        return _summed_loss(model, [sequences[index] for index in part]) / completion_tokens, torch.zeros(0)
 
-    return engine.update([(engine.share(sequences), True)], loss, sequences).loss
+    return engine.update(engine.share(parts), loss, sequences).loss
+
+
+@torch.no_grad()
+def _mean_loss(model: Any, sequences: list[TokenSequence], engine: Engine, tokens_per_batch: int) -> float:
+    total = 0.0
+    for part in fill([len(sequence) for sequence in sequences], tokens_per_batch):
+        total += engine.compute(functools.partial(_summed_loss, model, [sequences[index] for index in part])).item()
+    return total / sum(len(sequence.completion) for sequence in sequences)
+
+
+def _summed_loss(model: Any, sequences: list[TokenSequence]) -> Tensor:
+    return -trunk.forward(model.base_model, sequences).log_probs(model.get_output_embeddings()).sum()
 
 
 def pretrained(folder: str, device: torch.device | str = "cpu") -> tuple[Any, Any]:

@@ -92,7 +92,7 @@ def _sft(learning: LearningSettings) -> tuple[list[Any], dict[str, torch.Tensor]
     rng = random.Random(0)
     sequences = [sequence(rng, prompt(rng)) for _ in range(13)]
     settings = SFTSettings(learning_rate=3e-3, epochs=1, tokens_per_step=50, warmup_steps=3, schedule="linear")
-    history = sft.train_sequences(model, 0, sequences, settings, learning=learning)
+    history = sft.train_sequences(model, sequences, settings, learning=learning)
     return history, model.state_dict()
 
 
