@@ -4,7 +4,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 python := .venv/bin/python
 
-.PHONY: run setup languages test test-long lint bench bench-executor bench-pocket pocket clean
+.PHONY: run setup languages test test-long lint bench bench-executor bench-learning bench-pocket pocket clean
 
 run: setup
 	$(python) driver.py run configs/pocket.yaml
@@ -25,10 +25,13 @@ lint: setup
 	$(python) -m ruff check .
 	$(python) -m mypy
 
-bench: bench-executor bench-pocket
+bench: bench-executor bench-learning bench-pocket
 
 bench-executor: setup
 	$(python) -m benchmarks.executor
+
+bench-learning: setup
+	$(python) -m benchmarks.learning
 
 bench-pocket: setup
 	$(python) -m benchmarks.pocket
