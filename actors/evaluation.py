@@ -18,7 +18,7 @@ from actors.generator import Request
 from actors.streams import Pool
 from actors.weights import Follower
 from roles.config import Config
-from roles.evaluation import mean_log_probs, passed
+from roles.evaluation import lengths, mean_log_probs, pass_rates, passed
 from roles.mining.ledger import Ledger, read
 from roles.ranking.statistics import Floats
 from roles.ranking.table import LOG_PROBABILITY, EvaluatedPolicy
@@ -33,6 +33,7 @@ class Ranker:
     reference: bool
     version: int
     weights: ray.ObjectRef
+    temperature: float  # NaN where it is not calibrated
 
 
 @dataclasses.dataclass
@@ -41,7 +42,7 @@ class _Samples:
 
     version: int
     candidates: list[Candidate]
-    passed: Floats
+    verdicts: list[Verdict]
     references: tuple[ray.ObjectRef, ray.ObjectRef]  # problems and candidates, for the scorers
     scores: dict[str, Floats]
 
@@ -101,12 +102,20 @@ class HeldOut:
         async with self._changed:
             await self._changed.wait_for(ready)
         return [
-            EvaluatedPolicy(name, samples.version, samples.passed, {
-                LOG_PROBABILITY: self._grid(mean_log_probs(samples.candidates)),
-                **{ranker: samples.scores[ranker] for ranker in self._rankers},
-            })
+            EvaluatedPolicy(
+                policy=name,
+                policy_version=samples.version,
+                passed=self._grid(passed(samples.verdicts)),
+                pass_rates=self._grid(pass_rates(samples.verdicts)),
+                lengths=self._grid(lengths(samples.candidates)),
+                scores={
+                    LOG_PROBABILITY: self._grid(mean_log_probs(samples.candidates)),
+                    **{ranker: samples.scores[ranker] for ranker in self._rankers},
+                },
+                temperatures={name: ranker.temperature for name, ranker in self._rankers.items()},
+            )
             for name, samples in self._samples.items()
-        ]  # fmt: skip
+        ]
 
     async def _sample(
         self, tasks: asyncio.TaskGroup, name: str, version: int, weights: ray.ObjectRef | None, sampled: asyncio.Event
@@ -156,7 +165,7 @@ class HeldOut:
 
     def _assemble(self, version: int, candidates: list[Candidate], verdicts: list[Verdict]) -> _Samples:
         references = (ray.put(to_batch(Problem, self._problems)), ray.put(to_batch(Candidate, candidates)))
-        return _Samples(version, candidates, self._grid(passed(verdicts)), references, {})
+        return _Samples(version, candidates, verdicts, references, {})
 
     def _start_ranking(self, name: str, ranker: Ranker) -> None:
         assert self._tasks is not None, "run comes first"

@@ -13,6 +13,7 @@ from actors.telemetry import Timeline
 from roles.ranking import report as reports
 from roles.ranking import table
 from roles.ranking.report import Report
+from roles.ranking.rewards import rankings
 from roles.ranking.statistics import Bootstrap
 from roles.ranking.table import EvaluatedPolicy
 from roles.run_folder import Run
@@ -43,6 +44,7 @@ def write_report(
         },
         table=rows,
         differences=differences,
+        ranking=reports.ranking_records(rankings(evaluated)),
     )  # fmt: skip
     reports.write(report, run.report)
     return report
@@ -50,6 +52,7 @@ def write_report(
 
 def show(run: Run, report: Report, dashboard: str, console: Console) -> None:
     reports.show(report.table, report.differences, report.suite, report.problems, report.seed, console)
+    reports.show_ranking(report.ranking, console)
     console.print(f"groups: {report.invariant}; pairs {report.counts['pairs']} ({report.counts['hard_pairs']} hard)")
     console.print(f"{report.wall_seconds:.0f} s, {report.peak_memory_bytes / 2**30:.1f} GiB at most")
     console.print(f"report       {run.report}\ntrace        {run.timeline} (Perfetto or chrome://tracing)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from actors.weights import Follower, Versions
 from roles.config import Config
 from roles.ranking.table import CONTROL, reward_model
 from roles.records import Problem, to_batch
+from roles.reward.model import Head
 
 
 class Checkpoints:
@@ -79,10 +81,12 @@ class Training:
             await self.crew.policy_learner.fine_tune.remote(to_batch(Problem, fine_tuning), self.config.sft)
         policy = await self.policy.publish(self.crew.policy_learner)
         if continued and self.checkpoints.reward.exists():
-            await self.crew.reward_learner.restore.remote(self.checkpoints.reward)
+            measured = await self.crew.reward_learner.restore.remote(self.checkpoints.reward)
+            temperatures = {reward_model(version): found.temperature for version, found in measured.items()}
         else:
             tuned = [weights for _, _, weights in self.checkpoints.kept("policy-sft")] or [policy]
             await self.crew.reward_learner.initialise.remote(tuned[0])
+            temperatures = {}
         await self.reward.publish(self.crew.reward_learner)
         self.admission.resume(steps, self.reward.newest)
         await starting
@@ -91,7 +95,7 @@ class Training:
                 self.held_out.add_policy(name.removeprefix("policy-"), version, weights)
             rankers = {name.removeprefix("ranker-"): rest for name, *rest in self.checkpoints.kept("ranker-")}
             for name, (version, weights) in rankers.items():
-                self._add_ranker(name, version, weights)
+                self._add_ranker(name, version, weights, temperatures.get(name, math.nan))
             if self.reward.newest == self.config.iterations and CONTROL not in rankers:
                 self.tasks.create_task(self._add_control())
         else:
@@ -133,7 +137,8 @@ class Training:
             if progress.version > self.reward.newest:
                 weights = await self.reward.publish(learner)
                 await self.admission.new_reward_model(progress.version)
-                await self._rank(reward_model(progress.version), progress.version, weights)
+                temperature = progress.measured[progress.version].temperature
+                await self._rank(reward_model(progress.version), progress.version, weights, temperature)
                 if progress.version == self.config.iterations:
                     self.tasks.create_task(self._add_control())
                 await learner.save.remote(self.checkpoints.reward_model, self.checkpoints.reward)
@@ -145,13 +150,13 @@ class Training:
     async def _add_control(self) -> None:
         examples, control = self.crew.reward_learner.control.remote(self.config.evaluation.control)
         await examples  # a scorer that is given weights which are still to come would wait for them, and others for it
-        await self._rank(CONTROL, self.reward.newest, control)
+        await self._rank(CONTROL, self.reward.newest, control, math.nan)
 
-    async def _rank(self, name: str, version: int, weights: ray.ObjectRef) -> None:
-        self._add_ranker(name, version, weights)
+    async def _rank(self, name: str, version: int, weights: ray.ObjectRef, temperature: float) -> None:
+        self._add_ranker(name, version, weights, temperature)
         await asyncio.to_thread(self.checkpoints.keep, f"ranker-{name}", version, weights)
 
-    def _add_ranker(self, name: str, version: int, weights: ray.ObjectRef) -> None:
-        reward = self.config.reward
-        kind = ("likelihood", False) if name == CONTROL else (reward.head, reward.reference)
-        self.held_out.add_ranker(Ranker(name, *kind, version, weights))
+    def _add_ranker(self, name: str, version: int, weights: ray.ObjectRef, temperature: float) -> None:
+        head: Head = "likelihood" if name == CONTROL else self.config.reward.head
+        reference = self.config.reward.reference and name != CONTROL
+        self.held_out.add_ranker(Ranker(name, head, reference, version, weights, temperature))

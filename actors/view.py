@@ -74,6 +74,12 @@ class View:
         if counts.reward and counts.reward.steps:
             last = counts.reward.steps[-1]
             facts["reward model"] = f"loss {last.loss:.3f}, new pairs right {last.pair_accuracy:.0%}"
+            if counts.reward.measured:
+                version, measured = max(counts.reward.measured.items())
+                facts["reward model"] += (
+                    f"; v{version} {measured.pair_accuracy:.0%} by problem, temperature {measured.temperature:.2f}, "
+                    f"calibration error {measured.calibration_error:.3f}"
+                )
         if counts.policy:
             ppo = counts.policy.ppo
             facts["policy"] = (
@@ -107,6 +113,9 @@ class View:
             last = counts.reward.steps[-1]
             writer.add_scalar("reward/loss", last.loss, step)
             writer.add_scalar("reward/pair_accuracy", last.pair_accuracy, step)
+            for version, measured in counts.reward.measured.items():
+                for name, value in dataclasses.asdict(measured).items():
+                    writer.add_scalar(f"reward_version/{name}", value, version)
 
 
 def _jails(loads: Sequence[Load]) -> str:

@@ -53,16 +53,29 @@ def evaluate(
         policy=os.path.basename(os.path.normpath(policy_dir)),
         policy_version=0,
         passed=passed(verdicts).reshape(shape),
+        pass_rates=pass_rates(verdicts).reshape(shape),
+        lengths=lengths(candidates).reshape(shape),
         scores={
             LOG_PROBABILITY: mean_log_probs(candidates).reshape(shape),
             REWARD_MODEL: np.array(rewards).reshape(shape),
         },
+        temperatures={},
     )
 
 
 def passed(verdicts: list[Verdict]) -> Floats:
     """(N,) 1 for each verdict `passed`, else 0."""
     return np.array([float(verdict.status == "passed") for verdict in verdicts])
+
+
+def pass_rates(verdicts: list[Verdict]) -> Floats:
+    """(N,) share of the tests that passed."""
+    return np.array([verdict.pass_rate for verdict in verdicts])
+
+
+def lengths(candidates: list[Candidate]) -> Floats:
+    """(N,) sampled tokens."""
+    return np.array([float(len(candidate.token_ids)) for candidate in candidates])
 
 
 def mean_log_probs(candidates: list[Candidate]) -> Floats:

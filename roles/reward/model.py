@@ -120,7 +120,7 @@ def load(folder: str, device: torch.device | str = "cpu") -> tuple[RewardModel, 
     """
     marker = Path(folder) / "reward.json"
     try:
-        description = json.loads(marker.read_text()) if marker.exists() else {"head": "scalar"}
+        description: dict[str, Any] = json.loads(marker.read_text()) if marker.exists() else {"head": "scalar"}
         head, has_reference = description["head"], description.get("reference", False)
     except (json.JSONDecodeError, KeyError) as error:
         raise ValueError(f"{marker}: expected {{'head': 'scalar' or 'likelihood'}} ({error})") from error

@@ -80,14 +80,13 @@ class RewardTrainer:
         loss = functools.partial(self._loss, groups=len(groups), pairs=sum(counts))
         update = self.engine.update(self.engine.share(_by_tokens(groups, self._tokens_per_batch)), loss, groups)
         self.model.eval()
-        differences = update.measures.split(counts)
         return RewardStep(
             loss=update.loss,
             pair_accuracy=float((update.measures > 0).float().mean()),
             pairs=sum(counts),
             tokens=sum(len(program) for group in groups for program in group.programs),
             gradient_norm=update.gradient_norm,
-            differences=tuple(tuple(each.tolist()) for each in differences),
+            differences=tuple(tuple(each.tolist()) for each in torch.split(update.measures, counts)),
         )
 
     def close(self) -> None:

@@ -5,9 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from roles.ranking import table
-from roles.ranking.report import table_records
+from roles.ranking.report import ranking_records, show_ranking, table_records
+from roles.ranking.rewards import rankings
 from roles.ranking.statistics import Bootstrap, Pool, gap_closed, pass_at_k
 from roles.ranking.table import EvaluatedPolicy
 
@@ -60,12 +62,15 @@ def evaluated(name: str, version: int, rate: float) -> EvaluatedPolicy:
     rng = np.random.default_rng(version)
     passed = (rng.random((50, 10)) < rate).astype(float)
     noise = rng.random((50, 10))
-    return EvaluatedPolicy(name, version, passed, {
+    lengths = rng.integers(5, 50, (50, 10)).astype(float)
+    scores = {
         table.LOG_PROBABILITY: noise,
         table.reward_model(1): passed + 2 * noise,
         table.reward_model(2): passed + 0.1 * noise,
         table.CONTROL: noise,
-    })  # fmt: skip
+    }
+    pass_rates = np.maximum(passed, 0.5 * (noise > 0.5))
+    return EvaluatedPolicy(name, version, passed, pass_rates, lengths, scores, {table.reward_model(2): 0.1})
 
 
 def test_the_table_has_a_row_for_each_policy_and_ranker_and_the_bounds_hold():
@@ -92,6 +97,28 @@ def test_the_differences_name_what_improved_and_what_did_not():
 
 
 def test_a_figure_that_is_not_defined_is_null_in_the_report():
-    hopeless = EvaluatedPolicy("sft", 1, np.zeros((4, 2)), {table.LOG_PROBABILITY: np.zeros((4, 2))})
+    nothing = np.zeros((4, 2))
+    hopeless = EvaluatedPolicy("sft", 1, nothing, nothing, nothing, {table.LOG_PROBABILITY: nothing}, {})
     records, _ = table_records(table.rows([hopeless], Bootstrap(4), 0), [])
     assert records[0]["gap_closed"] is None
+
+
+def test_every_reward_model_is_measured_on_the_samples_of_every_policy():
+    found = ranking_records(rankings([evaluated("sft", 1, 0.3), evaluated("iteration 1", 9, 0.3)]))
+    assert [(entry["policy"], entry["ranker"]) for entry in found] == [
+        (policy, table.reward_model(version)) for policy in ("sft", "iteration 1") for version in (1, 2)
+    ]
+    noisy, sharp = found[:2]
+    assert 0.7 < noisy["pair_accuracy"] < sharp["pair_accuracy"] == 1.0
+    assert noisy["spearman"] < sharp["spearman"]
+    assert abs(sharp["length_correlation"]) < 0.2
+
+
+def test_no_temperature_is_fitted_to_the_samples_that_it_is_tested_on():
+    uncalibrated, calibrated = ranking_records(rankings([evaluated("sft", 1, 0.3)]))
+    assert (uncalibrated["temperature"], uncalibrated["calibration_error_scaled"]) == (None, None)
+    assert calibrated["temperature"] == 0.1
+    assert calibrated["calibration_error_scaled"] < calibrated["calibration_error"]
+    console = Console(record=True, width=160)
+    show_ranking([uncalibrated, calibrated], console)
+    assert "0.100" in console.export_text()
