@@ -122,17 +122,19 @@ def show(
 
 def show_ranking(ranking: list[dict[str, Any]], console: Console) -> None:
     """Print how well the reward models order the samples."""
-    table = Table(title="reward models on pairs of a passing and a failing sample of a problem; means over problems")
+    table = Table(
+        title="reward models on pairs of a passing and a failing sample, means over problems: share in order, rank "
+        "correlation with pass rate and with length, calibration error before and after division by T"
+    )
     columns = {
-        "pairs in order": "pair_accuracy", "rank correlation": "spearman", "with length": "length_correlation",
-        "calibration error": "calibration_error", "temperature": "temperature",
-        "scaled by it": "calibration_error_scaled",
+        "problems": "problems", "in order": "pair_accuracy", "rate": "spearman", "length": "length_correlation",
+        "ECE": "calibration_error", "T": "temperature", "ECE at T": "calibration_error_scaled",
     }  # fmt: skip
-    for name in ("on the samples of", "ranker", "problems", *columns):
-        table.add_column(name, justify="left" if name in ("on the samples of", "ranker") else "right")
+    for name in ("policy", "ranker", *columns):
+        table.add_column(name, justify="left" if name in ("policy", "ranker") else "right")
     for entry in ranking:
-        figures = [_figure(entry[key]) for key in columns.values()]
-        table.add_row(entry["policy"], entry["ranker"], str(entry["problems"]), *figures)
+        figures = [_figure(entry[key], "d" if key == "problems" else ".3f") for key in columns.values()]
+        table.add_row(entry["policy"], entry["ranker"], *figures)
     console.print(table)
 
 
