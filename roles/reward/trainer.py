@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +15,8 @@ from roles.engines import LearningSettings
 from roles.optimisation import OptimiserSettings
 from roles.reward.losses import RewardObjective, bradley_terry, magnitude
 from roles.reward.model import RewardModel
-from roles.sequences import TokenSequence, token_budget_batches
+from roles.sequences import TokenSequence
 
-_LENGTH_CLASSES = 2
 _PLAIN = RewardObjective()
 _FULL = LearningSettings()
 
@@ -106,7 +104,8 @@ class RewardTrainer:
 
     def _loss(self, part: _Part, groups: int, pairs: int) -> tuple[Tensor, Tensor]:
         """The part's share of the loss of `groups` groups, and its differences in their places among all `pairs`."""
-        rewards, log_probs = self._rewards([program for group in part.groups for program in group.programs])
+        programs = [program for group in part.groups for program in group.programs]
+        rewards, log_probs = self.model(programs, self._pad_id)
         chosen, rejected, weights = _pair_indexes(part.groups, groups)
         better, worse = rewards[chosen], rewards[rejected]
         each = self._losses(part.groups, better, worse)
@@ -125,19 +124,6 @@ class RewardTrainer:
             margins = objective.margin * torch.tensor(rates, device=chosen.device)
         losses = bradley_terry(chosen, rejected, margins, objective.label_smoothing)
         return losses + objective.magnitude * magnitude(chosen, rejected) if objective.magnitude else losses
-
-    def _rewards(self, programs: list[TokenSequence]) -> tuple[Tensor, Tensor]:
-        """Rewards and mean log-probabilities of `programs`, computed in parts of similar length: little is padding."""
-        lengths = [len(program.completion) for program in programs]
-        parts = token_budget_batches(lengths, max(1, sum(lengths) // _LENGTH_CLASSES), random.Random(0))
-        passes = max(self.engine.gather(len(parts)))  # as many in every process: ZeRO 3 shares them
-        padded = parts + parts[:1] * (passes - len(parts))
-        measured = [self.model([programs[index] for index in part], self._pad_id) for part in padded]
-        rewards, log_probs = (torch.cat(values) for values in zip(*measured, strict=True))
-        if passes > len(parts):
-            rewards = rewards + 0.0 * rewards[len(programs) :].sum()
-        order = torch.argsort(torch.tensor([index for part in parts for index in part], device=rewards.device))
-        return rewards[order], log_probs[order] if len(log_probs) else log_probs
 
 
 def _by_tokens(groups: Sequence[PairGroup], budget: int) -> list[_Part]:
