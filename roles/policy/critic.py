@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from roles import engines, trunk
@@ -20,20 +19,18 @@ class Critic(nn.Module):
     """A linear head that begins at zero: on the policy's last hidden state, or with kind `trunk` on that of a trunk of
     its own, which begins as a copy of the policy's and has adapters of its own where the policy has some."""
 
-    def __init__(self, kind: Kind, model: Any, pad_id: int, learning: LearningSettings) -> None:
+    def __init__(self, kind: Kind, model: Any, learning: LearningSettings) -> None:
         """`model` is the policy, not yet prepared for training."""
         super().__init__()
         self.head = nn.Linear(model.config.hidden_size, 1).to(next(model.parameters()).device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.trunk: nn.Module | None = None
-        self._pad_id = pad_id
         if kind == "trunk":
             self.trunk = copy.deepcopy(model.base_model)
             engines.prepare(self.trunk, learning)
 
     def forward(self, sequences: list[TokenSequence], of_policy: Completions) -> Tensor:
         """(B, T) float32 values, with gradients through whichever trunk; `of_policy` is the policy's pass over them."""
-        completions = of_policy if self.trunk is None else trunk.forward(self.trunk, sequences, self._pad_id)
-        values: Tensor = trunk.in_float32(self.head, completions.before).squeeze(-1)
-        return torch.where(completions.mask, values, 0.0)
+        completions = of_policy if self.trunk is None else trunk.forward(self.trunk, sequences)
+        return completions.values(self.head)

@@ -50,7 +50,7 @@ class PPOSettings(OptimiserSettings):
     tokens_per_sequence: int = Field(default=512, ge=1)  # the divisor of aggregation = constant
     kl: KLSettings = KLSettings()
     updates_per_step: int = Field(default=4, ge=1)  # minibatches a batch of rollouts is split into, each used once
-    tokens_per_batch: int = Field(default=4096, ge=1)  # padded tokens of one forward pass
+    tokens_per_batch: int = Field(default=4096, ge=1)  # tokens of one forward pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,13 +110,13 @@ class PolicyTrainer:
         """`temperature` is that of sampling: ratios are between the distributions that tokens were drawn from."""
         self.model = model
         device = next(model.parameters()).device
-        self.critic = Critic(settings.critic, model, pad_id, learning) if settings.advantages == "gae" else None
+        self.critic = Critic(settings.critic, model, learning) if settings.advantages == "gae" else None
         self.reference = None if learning.lora else copy.deepcopy(model).eval().requires_grad_(False)
         engines.prepare(model, learning)
         modules = {"policy": model} if self.critic is None else {"policy": model, "critic": self.critic}
         self.engine = engines.start(modules, settings, learning)
         self.kl_coefficient = kl.KLCoefficient(settings.kl)
-        self._settings, self._pad_id, self._temperature = settings, pad_id, temperature
+        self._settings, self._temperature = settings, temperature
         self._rng = random.Random(seed)
         self._device = device
 
@@ -171,7 +171,7 @@ class PolicyTrainer:
         weights = losses.token_weights(
             part.mask, settings.aggregation, tokens, sequences, settings.tokens_per_sequence
         )
-        completions = self._completions(self.model, part.sequences)
+        completions = trunk.forward(self.model.base_model, part.sequences)
         head = self.model.get_output_embeddings()
         log_probs = completions.log_probs(head, self._temperature)
         if settings.advantages == "passing":
@@ -198,6 +198,13 @@ class PolicyTrainer:
         share = (clipped & part.mask).sum() / tokens
         return loss, torch.stack([policy.detach(), critic.detach(), share]).cpu()
 
+    def close(self) -> None:
+        """Leave policy and critic as plain models, with what was learnt. The trainer is of no further use."""
+        self.engine.close()
+        engines.finish(self.model)
+        if self.critic is not None and self.critic.trunk is not None:
+            engines.finish(self.critic.trunk)
+
     def weights(self) -> dict[str, Tensor]:
         """The policy's, under the names of a plain model."""
         return self.engine.weights("policy")
@@ -216,9 +223,6 @@ class PolicyTrainer:
         self.engine.load_state_dict(state["engine"])
         self.kl_coefficient.value = state["kl_coefficient"]
         self._rng.setstate(state["rng"])
-
-    def _completions(self, model: Any, sequences: list[TokenSequence]) -> trunk.Completions:
-        return trunk.forward(model.base_model, sequences, self._pad_id)
 
     def _prepare(
         self, cut: list[list[Rollout]], share: list[tuple[int, bool]]
@@ -246,7 +250,7 @@ class PolicyTrainer:
         """A part with its advantages not yet whitened, its summed KL, and its summed gap to the sampler."""
         settings = self._settings
         sequences = [rollout.sequence for rollout in chosen]
-        completions = self._completions(self.model, sequences)
+        completions = trunk.forward(self.model.base_model, sequences)
         mask = completions.mask
         log_probs = completions.log_probs(self.model.get_output_embeddings(), self._temperature)
         reference = self._reference_log_probs(sequences)
@@ -265,7 +269,7 @@ class PolicyTrainer:
     def _reference_log_probs(self, sequences: list[TokenSequence]) -> Tensor:
         model = self.model if self.reference is None else self.reference
         with lora.disabled(self.model) if self.reference is None else contextlib.nullcontext():
-            completions = self._completions(model, sequences)
+            completions = trunk.forward(model.base_model, sequences)
         return completions.log_probs(model.get_output_embeddings(), self._temperature)
 
     def _penalties(self, log_probs: Tensor, reference: Tensor) -> Tensor:

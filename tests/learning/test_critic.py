@@ -40,6 +40,9 @@ def test_the_policy_s_weights_keep_their_names_and_its_trunk_is_not_the_critic_s
         trained = lora is None or name.endswith("_proj.weight")
         assert torch.equal(learnt[f"trunk.{name}"], before[f"trunk.{name}"]) != trained
         assert torch.equal(learnt[f"trunk.{name}"], policy[f"model.{name}"]) != trained
+    trainer.close()
+    assert_close(trainer.model.state_dict(), policy, 1e-6)
+    assert_close(trainer.critic.state_dict(), learnt, 1e-6)
 
 
 @pytest.mark.parametrize("kind", ["head", "trunk"])

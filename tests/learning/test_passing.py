@@ -35,7 +35,7 @@ def test_its_gradient_is_that_of_fine_tuning_on_the_sequences_that_passed(temper
     assert 0 < len(passing) < len(batch)
     tuned = causal()
     expected = gradients(tuned)
-    history = sft.train_sequences(tuned, 0, passing, SFTSettings(epochs=1, tokens_per_step=10_000))
+    history = sft.train_sequences(tuned, passing, SFTSettings(epochs=1, tokens_per_step=10_000))
     model = causal()
     found = gradients(model)
     step = PolicyTrainer(model, 0, ONCE, temperature).step(batch)
