@@ -114,6 +114,24 @@ def reward_trainer(learning: LearningSettings, head: Head, seed: int = 0) -> Rew
     return RewardTrainer(RewardModel(head, trunk), 0, settings, 60, learning=learning)
 
 
+def plain_reward(model: RewardModel, sequence: TokenSequence) -> tuple[torch.Tensor, torch.Tensor | float]:
+    """Reward and mean log-probability of one sequence, through transformers' own forward pass over the full softmax."""
+    ids = torch.tensor([[*sequence.prompt, *sequence.completion]])
+    output = model.trunk(input_ids=ids, output_hidden_states=True)
+    last = output.hidden_states[-1][0, -1]
+    if model.head == "scalar":
+        return model.trunk.score(last)[0], 0.0
+
+    def mean(logits: torch.Tensor) -> torch.Tensor:
+        log_probs = torch.log_softmax(logits[0], dim=-1)
+        return torch.stack([log_probs[t - 1, ids[0, t]] for t in range(len(sequence.prompt), ids.shape[1])]).mean()
+
+    gain = log_prob = mean(output.logits)
+    if model.reference is not None:
+        gain = log_prob - mean(model.reference(input_ids=ids).logits).detach()
+    return model.scale[0] * gain + model.scalar(last)[0], log_prob
+
+
 def _reward(learning: LearningSettings, head: Head) -> tuple[list[Any], dict[str, torch.Tensor]]:
     trainer = reward_trainer(learning, head)
     return [trainer.step(groups(seed)) for seed in range(2)], trainer.weights()
