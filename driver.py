@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from rich.console import Console
 from roles import config as configuration
 from roles import run_folder
 from roles.config import ConfigError
+from roles.model_folder import ModelError
 from roles.problems.files import SuiteError
 from roles.run_folder import Inputs, Run
 from roles.sampling.settings import SamplingError
@@ -29,6 +31,13 @@ from roles.sandbox.errors import SandboxError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(width=None if sys.stdout.isatty() else 140)
+Overrides = Annotated[list[str], typer.Option("--set", help="key.subkey=value, any number of times")]
+Settings = Annotated[Path, typer.Argument(help="a YAML file; of its sections the model's and the learner's count")]
+Out = Annotated[Path, typer.Option(help="a new folder for the model and training.json")]
+Ledger = Annotated[Path | None, typer.Option(help="samples: the folder of a run, or its ledger")]
+Candidates = Annotated[Path | None, typer.Option(help="samples: JSONL as `judge` reads it")]
+Verdicts = Annotated[Path | None, typer.Option(help="JSONL that `judge` wrote of them")]
+Ranker = Annotated[Path | None, typer.Option("--reward", help="a reward model that scores the samples")]
 POCKET = Path(__file__).parent / "configs" / "pocket.yaml"
 
 
@@ -116,7 +125,7 @@ def default(context: typer.Context) -> None:
 @app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="a YAML file; see configs/")],
-    overrides: Annotated[list[str], typer.Option("--set", help="key.subkey=value, any number of times")] = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Run the whole loop, or continue a run that was broken off."""
     prepared = run_folder.prepare(configuration.load(config, overrides))
@@ -146,6 +155,88 @@ def root_causes(errors: BaseExceptionGroup) -> list[BaseException]:
         else:
             causes.append(getattr(error, "cause", None) or error)
     return causes
+
+
+@app.command()
+def tune(
+    config: Settings,
+    out: Out,
+    data: Annotated[Path | None, typer.Option(help="JSONL with prompt and completion")] = None,
+    ledger: Ledger = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Fine-tune a model alone: on a file, on a ledger's passing samples, or on the references of the suite."""
+    from roles.offline import tune
+
+    settings = configuration.load(config, overrides)
+    examples = tune.examples(settings, data, ledger)
+    train_alone(out, lambda show: tune.tune(settings, examples, out, show))
+
+
+@app.command()
+def reward(
+    config: Settings,
+    out: Out,
+    ledger: Ledger = None,
+    candidates: Candidates = None,
+    verdicts: Verdicts = None,
+    ranker: Ranker = None,
+    held_out: Annotated[float, typer.Option(min=0.0, max=0.9, help="share of the problems to measure on")] = 0.2,
+    epochs: Annotated[int, typer.Option(min=1)] = 1,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Train a reward model alone on judged samples; say how well it ranks problems that it never saw."""
+    from roles.offline import reward, samples
+
+    settings = configuration.load(config, overrides)
+    groups = samples.load(settings, ledger, candidates, verdicts, ranker)
+    train_alone(out, lambda show: reward.learn(settings, groups, out, held_out, epochs, show))
+
+
+@app.command()
+def policy(
+    config: Settings,
+    out: Out,
+    ledger: Ledger = None,
+    candidates: Candidates = None,
+    verdicts: Verdicts = None,
+    ranker: Ranker = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Align a policy alone with judged samples, each used once."""
+    from roles.offline import policy, samples
+
+    settings = configuration.load(config, overrides)
+    groups = samples.load(settings, ledger, candidates, verdicts, ranker)
+    train_alone(out, lambda show: policy.align(settings, groups, out, show))
+
+
+def train_alone(out: Path, learn: Callable[[Callable[[Any], None]], Any]) -> None:
+    """Have a model learnt into `out`, print every step, and leave them in training.json beside the model."""
+    import torch
+    from transformers.utils import logging
+
+    from roles.offline import record
+    from roles.optimisation import Diverged
+
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"--out {out}: is not empty; allowed is a new or empty folder")
+    logging.disable_progress_bar()
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")  # else saving warns of it
+
+    def line(figures: dict[str, Any]) -> str:
+        return "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if value is not None)
+
+    try:
+        learnt = record(learn(lambda step: console.print(line(record(step)))))
+    except Diverged as error:
+        console.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None
+    (out / "training.json").write_text(json.dumps(learnt, indent=1) + "\n")
+    for name, value in learnt.items():
+        if name != "steps":
+            console.print(f"{name}: {line(value) if isinstance(value, dict) else value}", soft_wrap=True)
+    console.print(f"see {out}")
 
 
 @app.command()
@@ -257,7 +348,7 @@ def main() -> None:
     """Exit status 2 with one message for what the user can mend, 1 for a run that failed, 130 after Ctrl-C."""
     try:
         app()
-    except (ConfigError, SuiteError, SamplingError, SandboxError) as error:
+    except (ConfigError, SuiteError, ModelError, SamplingError, SandboxError) as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

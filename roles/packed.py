@@ -67,8 +67,11 @@ class Row:
                 tensor.index_select(0, place).view(rows, -1, of.shape[1], of.shape[3]).transpose(1, 2)
                 for tensor, place, of in zip(flat, places, (query, key, value), strict=True)
             ]
-            gathered[1:] = [tensor.repeat_interleave(groups, dim=1) for tensor in gathered[1:]]
-            result = functional.scaled_dot_product_attention(*gathered, attn_mask=part.mask(window), **options)
+            queries, keys, values = gathered
+            keys, values = (tensor.repeat_interleave(groups, dim=1) for tensor in (keys, values))
+            result = functional.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=part.mask(window), **options
+            )
             attended.append(result.transpose(1, 2).reshape(-1, size))
         return torch.cat(attended).index_select(0, self.back).view(1, -1, query.shape[1], query.shape[3])
 
@@ -98,10 +101,12 @@ def pack(sequences: Sequence[TokenSequence], device: torch.device) -> Row:
         positions += range(prompt, prompt + length)
     rectangles, back = _rectangles(stretches, len(ids))
     return Row(
-        *(torch.tensor([values], device=device) for values in (ids, positions)),
-        *(torch.tensor(values, device=device) for values in (before, last)),
-        tuple(rectangle.to(device) for rectangle in rectangles),
-        back.to(device),
+        ids=torch.tensor([ids], device=device),
+        positions=torch.tensor([positions], device=device),
+        before=torch.tensor(before, device=device),
+        last=torch.tensor(last, device=device),
+        rectangles=tuple(rectangle.to(device) for rectangle in rectangles),
+        back=back.to(device),
     )
 
 

@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 
 from roles import config as configuration
+from roles import model_folder
 from roles.config import Config, ConfigError
 from roles.problems import suites
 from roles.records import Problem
 from roles.sampling.settings import check_model_folder
 from roles.sandbox import jail
 from roles.sandbox.judge import Judge
+from roles.sequences import encode
+from roles.tuning import sft
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,16 +106,27 @@ def existing(folder: Path | None) -> Run:
 
 def check(config: Config) -> Inputs:
     """Everything that can be wrong before anything is started. Raises `ValueError`s that name field and value."""
+    folder = str(config.model.folder)
     try:
         check_model_folder(config.model.folder)
+        tokenizer = model_folder.tokenizer(folder)
     except ValueError as error:
         raise ConfigError(f"model.path = {config.model.path!r}: {error}") from error
+    longest, positions = config.sampling.engine.max_model_len, model_folder.positions(folder)
+    if positions is not None and longest > positions:
+        raise ConfigError(
+            f"sampling.engine.max_model_len = {longest}: the model in {folder!r} has {positions} positions; "
+            "allowed are at most as many"
+        )
     held_out = suites.load(config.suite, config.evaluation.split)
     training = suites.load(config.suite, "train")
     jail.require((*training, *held_out))
     rng = random.Random(config.seed)
     rng.shuffle(training)
     fine_tuning = [problem for problem in training if problem.references][: config.sft.problems]
+    examples = sft.references(fine_tuning, config.sft.references)
+    sequences = [encode(tokenizer, example.prompt, example.completion) for example in examples]
+    model_folder.check_lengths(folder, sequences, f"the references of suite = {config.suite!r}")
     chosen = {problem.id for problem in fine_tuning}
     training = [problem for problem in training if problem.id not in chosen]
     weak = [problem for problem in training if problem.weak]

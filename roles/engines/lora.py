@@ -71,6 +71,7 @@ def merge(model: nn.Module) -> None:
         layer.merge()
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.get_base_layer())
+    vars(model.base_model).pop("peft_config", None)  # else the library warns when adapters are put in again
     model.requires_grad_(True)
 
 

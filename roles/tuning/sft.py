@@ -17,9 +17,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from roles import engines, trunk
+from roles import engines, model_folder, trunk
 from roles.engines import Engine, LearningSettings
+from roles.model_folder import ModelError
 from roles.optimisation import OptimiserSettings
+from roles.records import Problem
 from roles.sequences import TokenSequence, encode, fill
 
 _PLAIN = LearningSettings()
@@ -49,6 +51,15 @@ class SFTStep:
     loss: float  # mean over the completion tokens of the batch, in nats
     tokens: int
     validation_loss: float | None = None  # after the last step of an epoch
+
+
+def references(problems: Sequence[Problem], each: int) -> list[Example]:
+    """At most `each` references of every problem."""
+    return [
+        Example(problem.prompt, reference.removeprefix(problem.prompt))
+        for problem in problems
+        for reference in problem.references[:each]
+    ]
 
 
 def train(
@@ -153,16 +164,14 @@ def _summed_loss(model: Any, sequences: list[TokenSequence]) -> Tensor:
 
 
 def pretrained(folder: str, device: torch.device | str = "cpu") -> tuple[Any, Any]:
-    """Model (float32) and tokenizer of a transformers folder. Raises `ValueError` when it cannot be read."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """Model (float32) and tokenizer of a transformers folder. Raises `ModelError` when it cannot be read."""
+    from transformers import AutoModelForCausalLM
 
+    tokenizer = model_folder.tokenizer(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{folder!r} is not a readable transformers model folder: {error}") from error
-    if tokenizer.eos_token_id is None:
-        raise ValueError(f"{folder!r}: the tokenizer has no end-of-sequence token")
+        raise ModelError(f"{folder!r} is not a readable transformers model folder: {error}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # masks come from lengths, never from token ids
     return model.to(device), tokenizer
