@@ -102,7 +102,9 @@ def groups(seed: int = 0, count: int = 5) -> list[PairGroup]:
     return [PairGroup(str(p), tuple(sequence(rng, p) for _ in range(3)), ((0, 1), (2, 1))) for p in prompts]
 
 
-def reward_trainer(learning: LearningSettings, head: Head, seed: int = 0) -> RewardTrainer:
+def reward_trainer(
+    learning: LearningSettings, head: Head, seed: int = 0, reference: bool = False
+) -> RewardTrainer:
     trunk = causal(seed)
     if head == "scalar":
         config = copy.deepcopy(trunk.config)
@@ -111,7 +113,8 @@ def reward_trainer(learning: LearningSettings, head: Head, seed: int = 0) -> Rew
         classifier.model.load_state_dict(trunk.model.state_dict())
         trunk = classifier
     settings = OptimiserSettings(learning_rate=3e-3, warmup_steps=3)
-    return RewardTrainer(RewardModel(head, trunk), 0, settings, 60, learning=learning)
+    model = RewardModel(head, trunk, copy.deepcopy(trunk) if reference else None)
+    return RewardTrainer(model, 0, settings, 60, learning=learning)
 
 
 def plain_reward(model: RewardModel, sequence: TokenSequence) -> tuple[torch.Tensor, torch.Tensor | float]:
@@ -132,8 +135,10 @@ def plain_reward(model: RewardModel, sequence: TokenSequence) -> tuple[torch.Ten
     return model.scale[0] * gain + model.scalar(last)[0], log_prob
 
 
-def _reward(learning: LearningSettings, head: Head) -> tuple[list[Any], dict[str, torch.Tensor]]:
-    trainer = reward_trainer(learning, head)
+def _reward(
+    learning: LearningSettings, head: Head, reference: bool = False
+) -> tuple[list[Any], dict[str, torch.Tensor]]:
+    trainer = reward_trainer(learning, head, reference=reference)
     return [trainer.step(groups(seed)) for seed in range(2)], trainer.weights()
 
 
@@ -143,6 +148,7 @@ LEARNERS = {
     "policy with a trunk for its critic": lambda learning: _policy(learning, critic="trunk"),
     "policy on what passed": lambda learning: _policy(learning, advantages="passing"),
     "likelihood reward": lambda learning: _reward(learning, "likelihood"),
+    "likelihood reward with reference": lambda learning: _reward(learning, "likelihood", reference=True),
     "scalar reward": lambda learning: _reward(learning, "scalar"),
 }
 
