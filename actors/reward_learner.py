@@ -92,7 +92,7 @@ class RewardLearner:
             group_count = min(self._settings.groups_per_step, len(self._fresh))
             fresh, self._fresh = self._fresh[:group_count], self._fresh[group_count:]
             steps.append(self._step(fresh))
-            self._differences += map(np.array, steps[-1].differences)
+            self._differences += filter(_is_finite, map(np.array, steps[-1].differences))
             rehearsed = round(group_count * self._settings.rehearsal)
             if 0 < rehearsed <= len(self._seen):
                 self._step(self._rng.sample(self._seen, rehearsed))
@@ -196,3 +196,8 @@ class RewardLearner:
             if program.id in chosen & passed:  # by AceCoder's rule not all that is chosen passes
                 prompt = prompts[program.problem_id]
                 self._passing[Example(prompt, program.text.removeprefix(prompt))] = None
+
+
+def _is_finite(differences: Array) -> bool:
+    """False of a group in a batch that diverged and was skipped."""
+    return bool(np.isfinite(differences).all())
