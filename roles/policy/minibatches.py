@@ -1,39 +1,43 @@
-"""How a batch of sampled sequences is cut: into parts for one forward pass each, and these into one set an update."""
+"""How a batch of sampled sequences is cut: into a minibatch for each update, and these into forward passes."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 
-from roles.sequences import TokenSequence
+from roles.sequences import TokenSequence, fill
+
+Part = tuple[int, ...]  # indexes of the sequences of one forward pass
 
 
-def split(sequences: Sequence[TokenSequence], updates: int, budget: int, rng: random.Random) -> list[list[int]]:
-    """Indexes in parts of at most `budget` tokens (at least one prompt each), enough parts for all `updates`.
+def minibatches(
+    sequences: Sequence[TokenSequence], updates: int, budget: int, rng: random.Random
+) -> list[list[Part]]:
+    """The parts of each of `updates` minibatches of like size.
 
-    The samples of a prompt stay together.
+    A part has at most `budget` tokens, shared prompts counted once, or is one prompt with its samples: these stay
+    together. With fewer prompts than updates there are as many minibatches as prompts.
     """
-    budget = min(budget, sum(map(len, sequences)) // updates)
     by_prompt: dict[tuple[int, ...], list[int]] = {}
     for index, sequence in enumerate(sequences):
         by_prompt.setdefault(sequence.prompt, []).append(index)
-    groups = list(by_prompt.values())
-    rng.shuffle(groups)
-    parts: list[list[int]] = []
-    used = budget
-    for group in groups:
-        size = sum(len(sequences[index]) for index in group)
-        if used + size > budget:
-            parts.append([])
-            used = 0
-        parts[-1] += group
-        used += size
-    return parts
-
-
-def minibatches(parts: int, updates: int, rng: random.Random) -> list[list[int]]:
-    """Indexes of the parts of each update."""
-    order = list(range(parts))
-    rng.shuffle(order)
-    share = max(1, round(parts / updates))
-    return [order[i : i + share] for i in range(0, parts, share)]
+    sizes = {
+        prompt: len(prompt) + sum(len(sequences[index].completion) for index in group)
+        for prompt, group in by_prompt.items()
+    }
+    prompts = list(by_prompt)
+    rng.shuffle(prompts)
+    chosen: list[list[tuple[int, ...]]] = [[] for _ in range(min(updates, len(prompts)))]
+    filled = [0] * len(chosen)
+    for prompt in sorted(prompts, key=sizes.__getitem__, reverse=True):
+        smallest = filled.index(min(filled))
+        chosen[smallest].append(prompt)
+        filled[smallest] += sizes[prompt]
+    rng.shuffle(chosen)
+    return [
+        [
+            tuple(index for place in part for index in by_prompt[own[place]])
+            for part in fill([sizes[prompt] for prompt in own], budget)
+        ]
+        for own in chosen
+    ]

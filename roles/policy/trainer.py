@@ -21,7 +21,7 @@ from roles.policy import advantages as estimators
 from roles.policy import kl, losses
 from roles.policy.critic import Critic, Kind
 from roles.policy.kl import KLSettings
-from roles.policy.minibatches import minibatches, split
+from roles.policy.minibatches import Part, minibatches
 from roles.sequences import TokenSequence
 
 _PLAIN = LearningSettings()
@@ -79,7 +79,7 @@ class PPOStep:
 
 
 @dataclasses.dataclass
-class _Part:
+class _Measured:
     """Rollouts of one forward pass. The tensors are (B, T) over completion tokens."""
 
     sequences: list[TokenSequence]
@@ -134,21 +134,18 @@ class PolicyTrainer:
         for module in (self.model, self.critic):
             if module is not None:
                 module.eval()  # dropout would make the ratio differ from 1
-        updates = settings.updates_per_step
-        indexes = split([rollout.sequence for rollout in rollouts], updates, settings.tokens_per_batch, self._rng)
-        cut = [[rollouts[index] for index in part] for part in indexes]
-        batches = minibatches(len(cut), updates, self._rng)
+        sequences = [rollout.sequence for rollout in rollouts]
+        batches = minibatches(sequences, settings.updates_per_step, settings.tokens_per_batch, self._rng)
         shares = [self.engine.share(batch) for batch in batches]
-        parts, distance, gap = self._prepare(cut, sorted(entry for share in shares for entry in share))
+        measured, distance, gap = self._prepare(rollouts, sorted(entry for share in shares for entry in share))
         if settings.kl.limit is not None and distance > settings.kl.limit:
             raise KLTooFar(f"KL {distance:.3f} nats of a completion; kl.limit = {settings.kl.limit}", rollouts)
         totals = torch.zeros(3)  # policy loss, value loss, tokens clipped
         norms = []
         for batch, share in zip(batches, shares, strict=True):
-            chosen = [rollout for index in batch for rollout in cut[index]]
-            tokens = sum(len(rollout.sequence.completion) for rollout in chosen)
-            loss = functools.partial(self._loss, tokens=tokens, sequences=len(chosen))
-            update = self.engine.update([(parts[index], counts) for index, counts in share], loss, rollouts)
+            completions = [len(sequences[index].completion) for part in batch for index in part]
+            loss = functools.partial(self._loss, tokens=sum(completions), sequences=len(completions))
+            update = self.engine.update([(measured[part], counts) for part, counts in share], loss, rollouts)
             totals += update.measures
             norms.append(update.gradient_norm)
         self.kl_coefficient.follow(distance, len(rollouts))
@@ -162,10 +159,10 @@ class PolicyTrainer:
             policy_loss=policy_loss,
             value_loss=value_loss,
             gradient_norm=max(norms),
-            tokens=sum(len(rollout.sequence) for rollout in rollouts),
+            tokens=sum(map(len, sequences)),
         )
 
-    def _loss(self, part: _Part, tokens: int, sequences: int) -> tuple[Tensor, Tensor]:
+    def _loss(self, part: _Measured, tokens: int, sequences: int) -> tuple[Tensor, Tensor]:
         """The part's share of its minibatch's loss; and its policy loss, value loss and share of clipped tokens."""
         settings = self._settings
         weights = losses.token_weights(
@@ -225,28 +222,29 @@ class PolicyTrainer:
         self._rng.setstate(state["rng"])
 
     def _prepare(
-        self, cut: list[list[Rollout]], share: list[tuple[int, bool]]
-    ) -> tuple[dict[int, _Part], float, float]:
+        self, rollouts: Sequence[Rollout], share: list[tuple[Part, bool]]
+    ) -> tuple[dict[Part, _Measured], float, float]:
         """What is fixed for the step, of this process's parts; mean KL of a completion and gap to the sampler of all.
 
-        `share` are indexes into `cut`, and whether the part counts here.
+        `share` are parts of `rollouts`, and whether a part counts here.
         """
-        parts: dict[int, _Part] = {}
+        measured: dict[Part, _Measured] = {}
         distance = gap = 0.0
-        for index, counts in share:
-            part, distance_here, gap_here = self.engine.compute(functools.partial(self._measure, cut[index]))
-            parts.setdefault(index, part)
+        for part, counts in share:
+            chosen = [rollouts[index] for index in part]
+            found, distance_here, gap_here = self.engine.compute(functools.partial(self._measure, chosen))
+            measured.setdefault(part, found)
             if counts:
                 distance += distance_here
                 gap += gap_here
         if self._settings.advantages in ("gae", "reinforce++"):
-            self._whiten(parts, [index for index, counts in share if counts])
-        completions = [rollout.sequence.completion for rollouts in cut for rollout in rollouts]
+            self._whiten([measured[part] for part, counts in share if counts])
         distance, gap = (sum(self.engine.gather(value)) for value in (distance, gap))
-        return parts, distance / len(completions), gap / sum(map(len, completions))
+        tokens = sum(len(rollout.sequence.completion) for rollout in rollouts)
+        return measured, distance / len(rollouts), gap / tokens
 
     @torch.no_grad()
-    def _measure(self, chosen: list[Rollout]) -> tuple[_Part, float, float]:
+    def _measure(self, chosen: list[Rollout]) -> tuple[_Measured, float, float]:
         """A part with its advantages not yet whitened, its summed KL, and its summed gap to the sampler."""
         settings = self._settings
         sequences = [rollout.sequence for rollout in chosen]
@@ -263,7 +261,7 @@ class PolicyTrainer:
         decoupled = settings.objective == "decoupled"
         weights = losses.behaviour_weights(log_probs, behaviour, settings.importance_cap) if decoupled else None
         proximal = log_probs if decoupled else behaviour
-        part = _Part(sequences, mask, proximal, weights, reference, values, advantages, returns)
+        part = _Measured(sequences, mask, proximal, weights, reference, values, advantages, returns)
         return part, float((log_probs - reference).sum()), float((log_probs - behaviour).abs().sum())
 
     def _reference_log_probs(self, sequences: list[TokenSequence]) -> Tensor:
@@ -293,12 +291,11 @@ class PolicyTrainer:
         compare = estimators.leave_one_out if settings.advantages == "rloo" else estimators.group_relative
         return compare(rewards.sum(dim=1), groups)[:, None] * mask, torch.zeros_like(values)
 
-    def _whiten(self, parts: dict[int, _Part], own: list[int]) -> None:
+    def _whiten(self, chosen: list[_Measured]) -> None:
         """Whiten the advantages over the whole batch of rollouts: not over each part of it, nor over each process's.
 
-        `own` are the parts that no other process has as well.
+        `chosen` are the parts that no other process has as well.
         """
-        chosen = [parts[index] for index in own]
         empty = torch.zeros(0, device=self._device)
         flat = torch.cat([empty, *(part.advantages[part.mask] for part in chosen)])
         everyone = self.engine.gather(flat)
