@@ -37,7 +37,7 @@ class DeepSpeedEngine(Engine):
             self.settings.learning_rate,
             betas=self.settings.betas,
             weight_decay=self.settings.weight_decay,
-            fused=True if device.type == "cuda" and not learning.offload else None,
+            fused=True,
         )
         memory = {"device": "cpu", "pin_memory": True}
         zero: dict[str, Any] = {

@@ -20,7 +20,7 @@ class TorchEngine(Engine):
             self.settings.learning_rate,
             betas=self.settings.betas,
             weight_decay=self.settings.weight_decay,
-            fused=True if self._module.device.type == "cuda" else None,
+            fused=True,
         )
 
     def close(self) -> None:
