@@ -5,8 +5,9 @@
 In every round each arm makes one step on the same batch, in turn, and beside them a large matrix product shows what the
 machine can do; printed are medians, and ratios are those of two steps of one round. All arms have the same model, data,
 batch, precision, optimiser (AdamW) and number of threads, and a process of their own. Tokens are useful ones: prompt
-and completion of every sequence that was handed over, without padding, counted alike for both. Memory is the peak less
-what was in use before the first step: resident on a CPU, allocated by torch on a GPU.
+and completion of every sequence that was handed over, without padding, counted alike for both. Beside the ratio of
+seconds is that of the processors' seconds, which hardly changes on a machine that is busy with something else. Memory
+is the peak less what was in use before the first step: resident on a CPU, allocated by torch on a GPU.
 
 - reward: `RewardTrainer` with a scalar head against TRL's, on one pair of each problem; its two programs share the
   prompt, as pairs always do. "4 x 4" is the loop's way, all pairs of 4 passing and 4 failing programs: TRL encodes each
@@ -38,6 +39,15 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE", "TRL_EXPERIMENTAL_SILENCE": "1", "TRANSFORMERS_VERBOSITY": "error",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_OFFLINE": "1",
 }  # fmt: skip
+
+
+# Arms, and whether several programs share a prompt; what a part compares with is its second arm.
+PARTS = {
+    "reward": (("reward", "reward, TRL"), False),
+    "reward, 4 x 4": (("reward", "reward, TRL"), True),
+    "ppo": (("ppo", "ppo, TRL", "ppo, head"), False),
+    "ppo, 4 samples": (("ppo", "ppo, TRL"), True),
+}
 
 
 class ArmFailed(RuntimeError):
@@ -93,79 +103,82 @@ def measure(names: Sequence[str], work: Any, threads: int) -> dict[str, list[Any
 
 def compare(found: dict[str, list[Any]], theirs: str, tokens: Sequence[int]) -> dict[str, dict[str, Any]]:
     """Of every arm: tokens per second and peak memory, and how many times those of `theirs` they are."""
-    rows = {}
+    rows, reference = {}, found[theirs]
     for name, turns in found.items():
-        ratios = [other.seconds / own.seconds for own, other in zip(turns, found[theirs], strict=True)]
+        both = list(zip(turns, reference, strict=True))
+        ratios = [other.seconds / own.seconds for own, other in both]
         rows[name] = {
             "tokens_per_second": round(statistics.median(n / t.seconds for n, t in zip(tokens, turns, strict=True)), 1),
             "seconds": round(statistics.median(turn.seconds for turn in turns), 3),
             "tokens_over_trl": round(statistics.median(ratios), 2),
             "lowest": round(min(ratios), 2),
             "highest": round(max(ratios), 2),
+            "processor_over_trl": round(statistics.median(other.processor / own.processor for own, other in both), 2),
             "peak_megabytes": round(turns[-1].peak / 1e6, 1),
-            "memory_over_trl": round(turns[-1].peak / found[theirs][-1].peak, 2),
+            "memory_over_trl": round(turns[-1].peak / reference[-1].peak, 2),
         }
     return rows
+
+
+def part(title: str, case: Any, device: str, rounds: int, threads: int) -> dict[str, Any]:
+    """Figures of the arms of one of `PARTS`, and of the matrix product beside them."""
+    from benchmarks import learning_data as data
+    from benchmarks.learning_arms import MATMULS, Work
+
+    arms, grouped = PARTS[title]
+    found = measure([*arms, "matmul"], Work(case, device, rounds + 1, grouped), threads)
+    size, number = MATMULS[device]
+    rates = [number * 2.0 * size**3 / turn.seconds for turn in found.pop("matmul")]
+    shape = data.config(case.name)
+    if title.startswith("reward"):
+        pairs = data.pair_batches(case, shape.vocab_size, rounds + 1, grouped)[1:]
+        batches = [[program for group in batch for program in group.programs] for batch in pairs]
+    else:
+        rollouts = data.rollout_batches(case, shape.vocab_size, rounds + 1, grouped)[1:]
+        batches = [[rollout.sequence for rollout in batch] for batch in rollouts]
+    rows = compare(found, arms[1], [sum(map(len, batch)) for batch in batches])
+    for arm in (arm for arm in arms if "TRL" not in arm):
+        needed = [data.OPERATIONS[arm](shape, batch) for batch in batches]
+        shares = [work / turn.seconds / rate for work, turn, rate in zip(needed, found[arm], rates, strict=True)]
+        rows[arm]["share_of_matmul_rate"] = round(statistics.median(shares), 3)
+    return {"arms": rows, "matmul_gigaflops": round(statistics.median(rates) / 1e9, 1)}
 
 
 def benchmark(name: str, device: str, rounds: int, threads: int, console: Console) -> dict[str, Any]:
     """All figures of one model."""
     from benchmarks import learning_data as data
-    from benchmarks.learning_arms import MATMULS, Work
 
-    case, shape = data.case(name), data.config(name)
-    size, number = MATMULS[device]
-    total: dict[str, Any] = {}
-    shares: dict[str, float] = {}
     console.print(f"{name}, {device}, {threads} threads, {rounds} rounds")
-    for title, arms, grouped in (
-        ("reward", ["reward", "reward, TRL"], False),
-        ("reward, 4 x 4", ["reward", "reward, TRL"], True),
-        ("ppo", ["ppo", "ppo, TRL", "ppo, head"], False),
-        ("ppo, 4 samples", ["ppo", "ppo, TRL"], True),
-    ):
-        work = Work(case, device, rounds + 1, grouped)
-        found = measure([*arms, "matmul"], work, threads)
-        rates = [number * 2.0 * size**3 / turn.seconds for turn in found.pop("matmul")]
-        if title.startswith("reward"):
-            pairs = data.pair_batches(case, shape.vocab_size, rounds + 1, grouped)[1:]
-            sequences = [[program for group in batch for program in group.programs] for batch in pairs]
-            needed = {"reward": [data.reward_operations(shape, batch) for batch in pairs]}
-        else:
-            batches = data.rollout_batches(case, shape.vocab_size, rounds + 1, grouped)[1:]
-            sequences = [[rollout.sequence for rollout in batch] for batch in batches]
-            needed = {
-                arm: [data.ppo_operations(shape, batch, own_trunk=arm == "ppo") for batch in batches]
-                for arm in arms if arm != "ppo, TRL"
-            }  # fmt: skip
-        rows = compare(found, arms[1], [data.useful_tokens(batch) for batch in sequences])
-        for arm, operations in needed.items():
-            turns = zip(operations, found[arm], rates, strict=True)
-            shares[arm] = statistics.median(work / turn.seconds / rate for work, turn, rate in turns)
-            rows[arm]["share_of_matmul_rate"] = round(shares[arm], 3)
-        total[title] = {"arms": rows, "matmul_gigaflops": round(statistics.median(rates) / 1e9, 1)}
-        show(console, title, total[title])
-    total["reward_tokens_over_trl"] = total["reward"]["arms"]["reward"]["tokens_over_trl"]
-    total["ppo_tokens_over_trl"] = total["ppo"]["arms"]["ppo"]["tokens_over_trl"]
-    total["reward_memory_over_trl"] = total["reward"]["arms"]["reward"]["memory_over_trl"]
-    total["ppo_memory_over_trl"] = total["ppo"]["arms"]["ppo"]["memory_over_trl"]
-    total["reward_share_of_matmul_rate"] = total["reward"]["arms"]["reward"]["share_of_matmul_rate"]
-    total["ppo_share_of_matmul_rate"] = total["ppo"]["arms"]["ppo"]["share_of_matmul_rate"]
-    total["share_of_matmul_rate"] = min(total["reward_share_of_matmul_rate"], total["ppo_share_of_matmul_rate"])
-    total["ppo_head_tokens_over_trl"] = total["ppo"]["arms"]["ppo, head"]["tokens_over_trl"]
-    total["ppo_head_memory_over_trl"] = total["ppo"]["arms"]["ppo, head"]["memory_over_trl"]
-    total["reward_4x4_tokens_over_trl"] = total["reward, 4 x 4"]["arms"]["reward"]["tokens_over_trl"]
-    total["ppo_4_samples_tokens_over_trl"] = total["ppo, 4 samples"]["arms"]["ppo"]["tokens_over_trl"]
-    return total
+    parts = {}
+    for title in PARTS:
+        parts[title] = part(title, data.case(name), device, rounds, threads)
+        show(console, title, parts[title])
+    reward, ppo, head = (parts[arm.partition(",")[0]]["arms"][arm] for arm in ("reward", "ppo", "ppo, head"))
+    return {
+        "reward_tokens_over_trl": reward["tokens_over_trl"],
+        "ppo_tokens_over_trl": ppo["tokens_over_trl"],
+        "reward_memory_over_trl": reward["memory_over_trl"],
+        "ppo_memory_over_trl": ppo["memory_over_trl"],
+        "share_of_matmul_rate": min(reward["share_of_matmul_rate"], ppo["share_of_matmul_rate"]),
+        "reward_share_of_matmul_rate": reward["share_of_matmul_rate"],
+        "ppo_share_of_matmul_rate": ppo["share_of_matmul_rate"],
+        "ppo_head_tokens_over_trl": head["tokens_over_trl"],
+        "ppo_head_memory_over_trl": head["memory_over_trl"],
+        "reward_4x4_tokens_over_trl": parts["reward, 4 x 4"]["arms"]["reward"]["tokens_over_trl"],
+        "ppo_4_samples_tokens_over_trl": parts["ppo, 4 samples"]["arms"]["ppo"]["tokens_over_trl"],
+        "parts": parts,
+    }
 
 
-def show(console: Console, title: str, part: dict[str, Any]) -> None:
-    console.print(f"  {title}; a large matrix product: {part['matmul_gigaflops']} GFLOP/s")
-    for name, row in part["arms"].items():
-        share = f"   {row['share_of_matmul_rate']:.1%} of the product's rate" if "share_of_matmul_rate" in row else ""
+def show(console: Console, title: str, found: dict[str, Any]) -> None:
+    console.print(f"  {title}; a large matrix product: {found['matmul_gigaflops']} GFLOP/s")
+    for name, row in found["arms"].items():
+        share = f"{row['share_of_matmul_rate']:>8.1%} of the product's rate" if "share_of_matmul_rate" in row else ""
+        seconds = f"{row['tokens_over_trl']:>6} x [{row['lowest']} to {row['highest']}]"
+        memory = f"{row['peak_megabytes']:>9} MB {row['memory_over_trl']:>5} x"
         console.print(
-            f"    {name:<14}{row['tokens_per_second']:>9} tokens per second {row['tokens_over_trl']:>6} x  "
-            f"[{row['lowest']} to {row['highest']}]{row['peak_megabytes']:>10} MB {row['memory_over_trl']:>6} x{share}"
+            f"    {name:<12}{row['tokens_per_second']:>8} tokens per second {seconds:<22}"
+            f"{row['processor_over_trl']:>6} x{memory}{share}"
         )
 
 
@@ -187,7 +200,7 @@ def main() -> None:
     found = {
         name: benchmark(name, arguments.device, arguments.rounds, arguments.threads, console) for name in models
     }
-    headline = {key: value for key, value in found[models[-1]].items() if not isinstance(value, dict)}
+    headline = {key: value for key, value in found[models[-1]].items() if key != "parts"}
     print(json.dumps({"model": models[-1], "device": arguments.device, **headline, "models": found}))
 
 

@@ -64,6 +64,7 @@ class Work:
 @dataclasses.dataclass(frozen=True)
 class Measured:
     seconds: float
+    processor: float  # seconds of all its threads
     peak: int  # bytes so far beyond those before the first step
 
 
@@ -84,14 +85,15 @@ class Turns:
         if self._cuda:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - self._began
-        self._connection.send(Measured(seconds, _peak(self._cuda) - self._before))
+        processor = time.process_time() - self._worked
+        self._connection.send(Measured(seconds, processor, _peak(self._cuda) - self._before))
         self._left -= 1
         if self._left:
             self._wait()
 
     def _wait(self) -> None:
         self._connection.recv()
-        self._began = time.perf_counter()
+        self._began, self._worked = time.perf_counter(), time.process_time()
 
 
 def run(arm: str, work: Work, threads: int, connection: Connection) -> None:
@@ -189,6 +191,9 @@ def _trl_ppo(work: Work, turns: Turns) -> None:
     name, device = work.case.name, work.device
     policy, reference = data.causal(name, device), data.causal(name, device)
     critic = data.classifier(name, device)
+    if work.case.low_memory:  # of which PPOTrainer's own setting makes nothing
+        policy.gradient_checkpointing_enable()
+        critic.gradient_checkpointing_enable()
     judge = torch.nn.Linear(1, 1)
     tokenizer = data.tokenizer()
     batches = iter(data.rollout_batches(work.case, policy.config.vocab_size, work.steps, work.grouped))

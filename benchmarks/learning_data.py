@@ -157,11 +157,6 @@ def _length(lengths: Lengths, rng: random.Random) -> int:
     return round(low + (high - low) * rng.betavariate(a, b))
 
 
-def useful_tokens(sequences: Sequence[TokenSequence]) -> int:
-    """Prompt and completion of each sequence, without padding: what a user hands over, however it is computed."""
-    return sum(map(len, sequences))
-
-
 def forward_operations(shape: Any, sequences: Sequence[TokenSequence], logits: bool) -> float:
     """Floating-point operations that a forward pass cannot do without.
 
@@ -185,13 +180,19 @@ def _head(shape: Any) -> int:
     return int(shape.hidden_size // shape.num_attention_heads)
 
 
-def reward_operations(shape: Any, groups: Sequence[PairGroup]) -> float:
-    """Of a step: forward and backward. Nothing is counted twice that is computed twice."""
-    return 3.0 * forward_operations(shape, [program for group in groups for program in group.programs], logits=False)
+def _reward_step(shape: Any, sequences: Sequence[TokenSequence]) -> float:
+    return 3.0 * forward_operations(shape, sequences, logits=False)
 
 
-def ppo_operations(shape: Any, rollouts: Sequence[Rollout], own_trunk: bool) -> float:
-    """Of a step: policy and critic (if it has a trunk) forward, forward again and backward; the reference forward."""
-    sequences = [rollout.sequence for rollout in rollouts]
-    policy = forward_operations(shape, sequences, logits=True)
-    return 5.0 * policy + (4.0 * forward_operations(shape, sequences, logits=False) if own_trunk else 0.0)
+def _ppo_step(shape: Any, sequences: Sequence[TokenSequence]) -> float:
+    """The policy forward, forward again and backward; the reference forward."""
+    return 5.0 * forward_operations(shape, sequences, logits=True)
+
+
+def _ppo_step_with_critic(shape: Any, sequences: Sequence[TokenSequence]) -> float:
+    """The same, and the critic's trunk forward, forward again and backward."""
+    return _ppo_step(shape, sequences) + 4.0 * forward_operations(shape, sequences, logits=False)
+
+
+# Of a step of each of our arms. Nothing counts twice because it is computed twice.
+OPERATIONS = {"reward": _reward_step, "ppo": _ppo_step_with_critic, "ppo, head": _ppo_step}
