@@ -256,7 +256,7 @@ def evaluate(
     from roles import evaluation
     from roles.problems import suites
     from roles.ranking import report as reports
-    from roles.ranking import table
+    from roles.ranking import rewards, table
     from roles.ranking.statistics import Bootstrap
     from roles.sampling.settings import check_model_folder
     from roles.sandbox.judge import Judge
@@ -271,11 +271,13 @@ def evaluate(
     rows, differences = reports.table_records(
         table.rows([evaluated], bootstrap, seed), table.differences([evaluated], bootstrap)
     )
+    ranking = reports.ranking_records(rewards.rankings([evaluated]))
     reports.show(rows, differences, suite, len(chosen), seed, console)
+    reports.show_ranking(ranking, console)
     if out is not None:
         facts: dict[str, Any] = {
             "policy": str(policy), "reward": str(reward), "suite": suite, "split": split, "problems": len(chosen),
-            "temperature": temperature, "seed": seed, "table": rows, "differences": differences,
+            "temperature": temperature, "seed": seed, "table": rows, "differences": differences, "ranking": ranking,
             "versions": reports.package_versions(),
         }  # fmt: skip
         out.write_text(json.dumps(facts, indent=1) + "\n")

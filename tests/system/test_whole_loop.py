@@ -10,10 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from safetensors import safe_open
 
 from roles.mining import ledger
 from roles.ranking import report as reports
 from roles.records import Candidate, Pair, Score, Verdict
+from roles.reward import model as reward_model
+from roles.tuning import sft
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = {
@@ -26,8 +29,17 @@ SMALL = {
 }  # fmt: skip
 
 
-def command(run_dir: Path) -> list[str]:
-    overrides = [f"--set={name}={value}" for name, value in {**SMALL, "run_dir": run_dir}.items()]
+ANOTHER_WAY = {  # of training, each by one value; SMALL is hybrid, warm, PPO and all weights on plain torch
+    "hard, fresh, adapters": {"mining.strategy": "hard", "reward.start": "fresh", "learning.lora": "{rank: 4}"},
+    "random, AceCoder's pairs, expert iteration, DeepSpeed": {
+        "mining.strategy": "random", "mining.rule": "acecoder", "reward.reference": "true",
+        "policy.advantages": "passing", "learning.engine": "deepspeed", "learning.zero_stage": "2",
+    },
+}  # fmt: skip
+
+
+def command(run_dir: Path, **other: object) -> list[str]:
+    overrides = [f"--set={name}={value}" for name, value in {**SMALL, **other, "run_dir": run_dir}.items()]
     return [sys.executable, str(ROOT / "driver.py"), "run", str(ROOT / "configs" / "pocket.yaml"), *overrides]
 
 
@@ -162,9 +174,27 @@ def test_stages_overlap_in_the_trace(finished):
 
 
 def test_the_models_left_behind_load(finished):
-    from roles.reward import model as reward_model
-    from roles.tuning import sft
-
     run_dir, _, _, _ = finished
     assert reward_model.load(str(run_dir / "models" / "reward"))[0].head == "likelihood"
+    sft.pretrained(str(run_dir / "models" / "policy"))
+
+
+@pytest.mark.parametrize("way", ANOTHER_WAY)
+def test_the_loop_trains_in_other_ways_by_one_value_each(way, tmp_path):
+    run_dir = tmp_path / "run"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    short = {"policy.steps_per_iteration": 1, "evaluation.problems": 6}
+    done = subprocess.run(
+        command(run_dir, **short, **ANOTHER_WAY[way]), env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = reports.read(run_dir / "report.json")
+    assert {row["ranker"] for row in report.table} >= {"reward model v1", "reward model v2"}
+    assert report.invariant["trained"] == 2 * 8
+    kinds = {pair.kind for pair in ledger.read(run_dir / "ledger", Pair)}
+    assert kinds == ({"random"} if way.startswith("random") else {"hard"})
+    folder = run_dir / "models" / "reward"
+    assert (folder / "reference").exists() == way.startswith("random")
+    names = safe_open(folder / "model.safetensors", "pt").keys()
+    assert not [name for name in names if "lora" in name or "base_layer" in name]
     sft.pretrained(str(run_dir / "models" / "policy"))
