@@ -79,13 +79,14 @@ class Arm:
 
     def step(self) -> Any:
         """Its `Measured`. Raises `ArmFailed`."""
-        self._connection.send("go")
-        return self._receive()
+        return self._receive("go")
 
-    def _receive(self) -> Any:
+    def _receive(self, asked: str = "") -> Any:
         try:
+            if asked:
+                self._connection.send(asked)
             message = self._connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             self._process.join(30)
             raise ArmFailed(f"{self.name}: ended with exit code {self._process.exitcode}") from None
         if isinstance(message, str) and message != "ready":

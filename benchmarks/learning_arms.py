@@ -142,9 +142,11 @@ def _ours_ppo(work: Work, turns: Turns, critic: str) -> None:
     empty = data.rollout_batches(work.case, model.config.vocab_size, work.steps, work.grouped)
     batches = [[_sampled(model, rollout, work.device) for rollout in batch] for batch in empty]
     turns.ready()
-    for batch in batches:
+    for number, batch in enumerate(batches, start=1):
         trainer.step(batch)
         turns.done()
+        if trainer.engine.steps != MINIBATCHES * number:
+            raise RuntimeError(f"{trainer.engine.steps} updates in {number} steps; TRL makes {MINIBATCHES} a step")
 
 
 @torch.no_grad()
