@@ -76,6 +76,7 @@ class PPOStep:
     value_loss: float = 0.0
     gradient_norm: float = 0.0
     tokens: int = 0
+    skipped: int = 0  # updates left out until now, with on_divergence = skip
 
 
 @dataclasses.dataclass
@@ -130,7 +131,7 @@ class PolicyTrainer:
         if settings.advantages == "passing":
             rollouts = [rollout for rollout in rollouts if rollout.passed]
         if not rollouts:
-            return PPOStep(reward)
+            return PPOStep(reward, skipped=self.engine.skipped)
         for module in (self.model, self.critic):
             if module is not None:
                 module.eval()  # dropout would make the ratio differ from 1
@@ -139,7 +140,10 @@ class PolicyTrainer:
         shares = [self.engine.share(batch) for batch in batches]
         measured, distance, gap = self._prepare(rollouts, sorted(entry for share in shares for entry in share))
         if settings.kl.limit is not None and distance > settings.kl.limit:
-            raise KLTooFar(f"KL {distance:.3f} nats of a completion; kl.limit = {settings.kl.limit}", rollouts)
+            if settings.on_divergence == "stop":
+                raise KLTooFar(f"KL {distance:.3f} nats of a completion; kl.limit = {settings.kl.limit}", rollouts)
+            self.engine.skipped += 1
+            return PPOStep(reward, kl=distance, behaviour_gap=gap, skipped=self.engine.skipped)
         totals = torch.zeros(3)  # policy loss, value loss, tokens clipped
         norms = []
         for batch, share in zip(batches, shares, strict=True):
@@ -160,6 +164,7 @@ class PolicyTrainer:
             value_loss=value_loss,
             gradient_norm=max(norms),
             tokens=sum(map(len, sequences)),
+            skipped=self.engine.skipped,
         )
 
     def _loss(self, part: _Measured, tokens: int, sequences: int) -> tuple[Tensor, Tensor]:

@@ -138,12 +138,24 @@ def test_limits_stop_training_with_the_batch():
         PolicyTrainer(tiny(), 0, steep, temperature=1.0).step(rollouts)
 
 
+def test_a_batch_too_far_from_the_reference_may_be_skipped_and_counted():
+    model = tiny()
+    far = PPOSettings(learning_rate=1e-1, kl=KLSettings(place="none", limit=0.01), on_divergence="skip")
+    trainer = PolicyTrainer(model, 0, far, temperature=1.0)
+    trainer.step(sample(model, 16))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    step = trainer.step(sample(model, 16))
+    assert (step.sequences, step.skipped) == (0, 1)
+    assert step.kl > 0.01
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
 def test_a_batch_that_is_to_be_skipped_changes_nothing_and_is_counted():
     model = tiny()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     settings = PPOSettings(gradient_norm_limit=1e-9, on_divergence="skip", updates_per_step=1)
     trainer = PolicyTrainer(model, 0, settings, temperature=1.0)
-    trainer.step(sample(model, 16))
+    assert trainer.step(sample(model, 16)).skipped == 1
     assert (trainer.engine.skipped, trainer.engine.steps) == (1, 0)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
