@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,6 +22,7 @@ from roles.sampling.settings import EngineSettings
 from roles.sandbox.limits import Limits
 from roles.tuning.sft import SFTSettings
 
+_COMPILERS = ("g++", "clang++")
 POCKET_BASE = Path(__file__).parent / "problems" / "pocket" / "base"
 
 
@@ -154,6 +156,8 @@ class Config(Section):
         ):
             if needed and importlib.util.find_spec(package) is None:
                 raise ValueError(f"learning.{field}: {package} is not installed here; pip install {package}")
+        if learning.compile and self.model.device == "cpu" and not any(map(shutil.which, _COMPILERS)):
+            raise ValueError(f"learning.compile = true: needs a C++ compiler, one of {', '.join(_COMPILERS)}")
         return self
 
 

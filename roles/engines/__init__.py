@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from roles.engines import lora, recomputation
+from roles.engines import layers, lora
 from roles.engines.base import Engine, Update
 from roles.engines.settings import LearningSettings, LoRASettings
 from roles.engines.torch import TorchEngine
@@ -21,12 +21,14 @@ def prepare(model: Any, learning: LearningSettings) -> None:
     if learning.lora is not None:
         lora.inject(model, learning.lora)
     if learning.gradient_checkpointing:
-        recomputation.recompute(model)
+        layers.recompute(model)
+    if learning.compile:
+        layers.compile_each(model)
 
 
 def finish(model: Any) -> None:
     """Undo `prepare`, with what was learnt."""
-    recomputation.keep(model)
+    layers.restore(model)
     lora.merge(model)
 
 

@@ -26,6 +26,7 @@ class LearningSettings(BaseModel):
     offload: bool = False  # the optimiser's states, and from stage 3 on idle weights, lie in main memory
     dtype: Literal["float32", "bfloat16"] = "float32"  # of matrix products; weights and states stay float32
     gradient_checkpointing: bool = False  # layers are computed again for the gradient instead of being kept
+    compile: bool = False  # layers, at their first use: a minute that long training on a GPU earns back
     lora: LoRASettings | None = None  # none: all weights are trained
 
     @model_validator(mode="after")

@@ -58,3 +58,9 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"learning\.lora: peft is not installed here; pip install peft"):
         config.load(POCKET, ["learning.lora={rank: 8}"])
+
+
+def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ConfigError, match=r"learning\.compile = true: needs a C\+\+ compiler"):
+        config.load(POCKET, ["learning.compile=true"])
