@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from roles.problems.formats.dialects import literals
+from roles.problems.formats.dialects import literals, objects
 from roles.problems.formats.dialects.objects import Objects
-from roles.problems.formats.dialects.scanning import Unparsed, end_of_group
+from roles.problems.formats.dialects.scanning import Unparsed
 from roles.records import Test
 
 _ASSERT = re.compile(r"Debug\.Assert\((?P<call>(?P<name>\w+)\(.*)\);")
@@ -43,23 +43,8 @@ class Reader(Objects):
 
 
 def multipl_e(tests: str, entry_point: str) -> tuple[Test, ...]:
-    _, found, body = tests.partition(_BODY)
-    read = []
-    for line in filter(None, map(str.strip, body.split("\n"))):
-        if line == "}":
-            continue
-        statement = _ASSERT.fullmatch(line)
-        if not statement:
-            raise Unparsed(f"not an assertion: {line[:80]!r}")
-        text = statement["call"]
-        end = end_of_group(text, len(statement["name"]))
-        compared = _COMPARED.fullmatch(text, end)
-        if not compared:
-            raise Unparsed(f"not a comparison: {line[:80]!r}")
-        read.append(_test(f"Problem.{text[:end]}", compared["value"] or compared["object"]))
-    if not found or not read:
-        raise Unparsed(f"no tests: {tests[:80]!r}")
-    return tuple(read)
+    calls = objects.asserted_calls(tests, _BODY, _ASSERT, _COMPARED)
+    return tuple(_test(f"Problem.{call}", expected) for call, expected in calls)
 
 
 def mbxp(test: str, entry_point: str, prompt: str) -> tuple[Test, ...]:

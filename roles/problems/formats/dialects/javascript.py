@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from roles.problems.formats.dialects import scanning
+from roles.problems.formats.dialects import declared, scanning
 from roles.problems.formats.dialects.scanning import Unparsed
 from roles.records import Test
 from roles.sandbox.tester import literal
@@ -22,7 +22,7 @@ _MBXP_TEST = re.compile(
     r"\s*throw '[^']*' \+ JSON\.stringify\(x\)\s*\}",
     re.DOTALL,
 )
-_ASSIGNED = re.compile(r"(?:var|let|const) (\w+) = (.*)", re.DOTALL)
+ASSIGNED = re.compile(r"(?:var|let|const) (\w+) = (.*)", re.DOTALL)
 _CALL = re.compile(r"([\w$]+)\s*(?=\()")
 _TOKEN = re.compile(
     r"\s*(?P<token>-?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)n?|-?[A-Za-z_$][\w$]*|\"|'|`|[\[\]{}(),:<>])"
@@ -57,41 +57,16 @@ def multipl_e(tests: str, entry_point: str) -> tuple[Test, ...]:
 
 
 def mbxp(test: str, entry_point: str, prompt: str) -> tuple[Test, ...]:
-    head = _MBXP_HEAD.match(test)
-    if not head:
-        raise Unparsed(f"not a test program: {test[:80]!r}")
-    read, position = [], head.end()
-    while test[position:].strip():
-        found = _MBXP_TEST.match(test, position)
-        if not found:
-            raise Unparsed(f"not a test: {test[position : position + 80]!r}")
-        names = assignments(found["given"])
-        if found["result"] not in names or found["expected"] not in names:
-            raise Unparsed(f"not a call and a result: {found['given'][:80]!r}")
-        expected = literal(value(names[found["expected"]]))
-        read.append(Test(call(names[found["result"]], {entry_point: entry_point}, names), f"same(result, {expected})"))
-        position = found.end()
-    if not read:
-        raise Unparsed("no tests")
-    return tuple(read)
+    functions = {entry_point: entry_point}
+    return tuple(
+        Test(call(result, functions, names), f"same(result, {literal(value(expected))})")
+        for result, expected, names in declared.comparisons(test, _MBXP_HEAD, _MBXP_TEST, ASSIGNED)
+    )
 
 
 def deep_equal(expected: str) -> str:
     """The check of `assert.deepEqual(result, expected)`."""
     return f"deep_equal(result, {literal(value(expected))})"
-
-
-def assignments(text: str) -> dict[str, str]:
-    """The expressions that the declarations in `text` name. Raises `Unparsed`."""
-    named = {}
-    for statement in scanning.split(text, ";"):
-        if not statement:
-            continue
-        found = _ASSIGNED.fullmatch(statement)
-        if not found:
-            raise Unparsed(f"not an assignment: {statement[:80]!r}")
-        named[found[1]] = found[2].strip()
-    return named
 
 
 def call(text: str, functions: dict[str, str], names: dict[str, str] | None = None) -> str:

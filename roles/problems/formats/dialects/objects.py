@@ -7,6 +7,7 @@ import struct
 from typing import Any
 
 from roles.problems.formats.dialects import literals
+from roles.problems.formats.dialects.scanning import Unparsed, end_of_group
 
 _NUMBER = re.compile(r"(?P<digits>[+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?)(?P<suffix>[lLfFdDmM]?)(?![\w.])")
 _CAST = re.compile(r"\(\s*(?P<type>[A-Za-z_][\w.<>,\[\]? ]*?)\s*\)(?=\s*[\w\"'(+-])")
@@ -101,3 +102,30 @@ class Objects(literals.Literals):
             while self.skip(","):
                 pass
             self.expect("]")
+
+
+def asserted_calls(
+    tests: str, beginning: str, asserted: re.Pattern[str], compared: re.Pattern[str]
+) -> list[tuple[str, str]]:
+    """Calls and expected values of the assertions after `beginning`, which must be all that there is but brackets.
+
+    `asserted` finds in a line a `call` of a function `name` and what follows it, `compared` in that the expected
+    `value` or `object`. Raises `Unparsed`.
+    """
+    _, found, body = tests.partition(beginning)
+    read = []
+    for line in filter(None, map(str.strip, body.split("\n"))):
+        if line == "}":
+            continue
+        statement = asserted.fullmatch(line)
+        if not statement:
+            raise Unparsed(f"not an assertion: {line[:80]!r}")
+        text = statement["call"]
+        end = end_of_group(text, len(statement["name"]))
+        comparison = compared.fullmatch(text, end)
+        if not comparison:
+            raise Unparsed(f"not a comparison: {line[:80]!r}")
+        read.append((text[:end], comparison["value"] or comparison["object"]))
+    if not found or not read:
+        raise Unparsed(f"no tests: {tests[:80]!r}")
+    return read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from roles.problems.formats.dialects import scanning
+from roles.problems.formats.dialects import declared, scanning
 from roles.problems.formats.dialects.javascript import call, number
 from roles.problems.formats.dialects.scanning import Unparsed
 from roles.records import Test
@@ -59,35 +59,11 @@ def multipl_e(tests: str, entry_point: str) -> tuple[Test, ...]:
 
 
 def mbxp(test: str, entry_point: str, prompt: str) -> tuple[Test, ...]:
-    head = _MBXP_HEAD.match(test)
-    if not head:
-        raise Unparsed(f"not a test program: {test[:80]!r}")
-    read, position = [], head.end()
-    while test[position:].strip():
-        found = _MBXP_TEST.match(test, position)
-        if not found:
-            raise Unparsed(f"not a test: {test[position : position + 80]!r}")
-        names = _assignments(found["given"])
-        if found["result"] not in names or found["expected"] not in names:
-            raise Unparsed(f"not a call and a result: {found['given'][:80]!r}")
-        check = f"loosely_equal(result, {literal(value(names[found['expected']]))})"
-        read.append(Test(call(names[found["result"]], {entry_point: entry_point}, names), check))
-        position = found.end()
-    if not read:
-        raise Unparsed("no tests")
-    return tuple(read)
-
-
-def _assignments(text: str) -> dict[str, str]:
-    named = {}
-    for statement in scanning.split(text, ";"):
-        if not statement:
-            continue
-        found = _ASSIGNED.fullmatch(statement)
-        if not found:
-            raise Unparsed(f"not an assignment: {statement[:80]!r}")
-        named[found[1]] = found[2].strip()
-    return named
+    functions = {entry_point: entry_point}
+    return tuple(
+        Test(call(result, functions, names), f"loosely_equal(result, {literal(value(expected))})")
+        for result, expected, names in declared.comparisons(test, _MBXP_HEAD, _MBXP_TEST, _ASSIGNED)
+    )
 
 
 def value(text: str) -> Any:

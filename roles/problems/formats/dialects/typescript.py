@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from roles.problems.formats.dialects import scanning
-from roles.problems.formats.dialects.javascript import assignments, call, deep_equal, multipl_e
+from roles.problems.formats.dialects.declared import assignments
+from roles.problems.formats.dialects.javascript import ASSIGNED, call, deep_equal, multipl_e
 from roles.problems.formats.dialects.scanning import Unparsed
 from roles.records import Test
 
@@ -22,7 +23,7 @@ def mbxp(test: str, entry_point: str, prompt: str) -> tuple[Test, ...]:
     for statement in scanning.split(test[head.end() :], ";"):
         found = _ASSERT.fullmatch(statement)
         if not found:
-            names |= assignments(statement)
+            names |= assignments(statement, ASSIGNED)
         elif found[1] in names and found[2] in names:
             read.append(Test(call(names[found[1]], {entry_point: entry_point}), deep_equal(names[found[2]])))
         else:
