@@ -179,8 +179,8 @@ def verdict(differences: dict[str, Interval], stale: int) -> str:
     better = _side(differences["stale, decoupled - plain"], "above", "below")
     faster = _side(differences["mean of the curve, stale, decoupled - plain"], "above", "below")
     return (
-        f"With staleness {stale} plain PPO ends {plain} where fresh samples lead; the decoupled objective ends {learns} "
-        f"its beginning and {better} plain PPO, and is {faster} it in the mean of the curve."
+        f"With staleness {stale} plain PPO ends {plain} where it ends with fresh samples; the decoupled objective ends "
+        f"{learns} its beginning and {better} plain PPO, and is {faster} it in the mean of the curve."
     )
 
 
@@ -220,8 +220,8 @@ def main() -> None:
     console, stale = Console(width=160, highlight=False), arguments.staleness
     arms: list[Arm] = [("plain", 0), ("plain", stale), ("decoupled", stale), ("decoupled", 0)]
     results = {}
-    for name, changes in ({"": {}} | (SWEEP if arguments.sweep else {})).items():
-        settings = SETTINGS.model_copy(update=changes)
+    for name in ["", *(SWEEP if arguments.sweep else ())]:
+        settings = SETTINGS.model_copy(update=SWEEP.get(name))
         chosen = arms[: 3 if name else 4]
         results[name] = report(compare(settings, chosen, arguments.seeds, arguments.steps), stale)
         show(console, name or f"learning_rate {settings.learning_rate}, clip {settings.clip}, ...", results[name])
