@@ -186,7 +186,7 @@ def show(console: Console, title: str, found: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each arm, in turn")
     parser.add_argument("--model", nargs="+", help="default: pocket and llama-135m; with cuda llama-1.3b")
     arguments = parser.parse_args()
