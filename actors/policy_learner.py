@@ -133,5 +133,5 @@ class PolicyLearner:
 
     def _start_ppo(self) -> None:
         self._trainer = PolicyTrainer(
-            self._model, self._tokenizer.pad_token_id, self._settings, self._temperature, self._seed, self._learning
+            self._model, self._settings, self._temperature, self._seed, self._learning
         )

@@ -153,7 +153,6 @@ class RewardLearner:
         settings = self._settings
         return RewardTrainer(
             self._model,
-            self._tokenizer.pad_token_id,
             settings,
             settings.tokens_per_batch,
             settings.objective,

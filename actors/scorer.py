@@ -70,5 +70,5 @@ class Scorer:
         by_id = {problem.id: problem for problem in from_batch(Problem, problems)}
         records = from_batch(Candidate, candidates)
         sequences = [encode_candidate(self._tokenizer, by_id[record.problem_id], record) for record in records]
-        rewards = score(model, sequences, self._tokenizer.pad_token_id, self._settings.tokens_per_batch)
+        rewards = score(model, sequences, self._settings.tokens_per_batch)
         return [Score(record.id, reward, version) for record, reward in zip(records, rewards, strict=True)]

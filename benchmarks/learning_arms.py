@@ -37,7 +37,6 @@ from roles.policy.kl import KLSettings
 from roles.policy.trainer import PolicyTrainer, PPOSettings, Rollout
 from roles.reward.model import RewardModel
 from roles.reward.trainer import RewardTrainer
-from roles.sequences import rectangle
 
 RATE, BETAS = 1e-6, (0.9, 0.98)
 MINIBATCHES = 4
@@ -124,7 +123,7 @@ def _matmul(work: Work, turns: Turns) -> None:
 def _ours_reward(work: Work, turns: Turns) -> None:
     model = RewardModel("scalar", data.classifier(work.case.name, work.device))
     settings = OptimiserSettings(learning_rate=RATE, betas=BETAS)
-    trainer = RewardTrainer(model, data.PAD, settings, TOKENS_PER_BATCH, learning=work.learning)
+    trainer = RewardTrainer(model, settings, TOKENS_PER_BATCH, learning=work.learning)
     batches = data.pair_batches(work.case, model.trunk.config.vocab_size, work.steps, work.grouped)
     turns.ready()
     for batch in batches:
@@ -138,7 +137,7 @@ def _ours_ppo(work: Work, turns: Turns, critic: str) -> None:
         learning_rate=RATE, betas=BETAS, updates_per_step=MINIBATCHES, tokens_per_batch=TOKENS_PER_BATCH,
         critic=critic, gae_lambda=0.95, value_clip=0.2, kl=KLSettings(place="reward", estimator="k1"),
     )  # fmt: skip
-    trainer = PolicyTrainer(model, data.PAD, settings, temperature=1.0, learning=work.learning)
+    trainer = PolicyTrainer(model, settings, temperature=1.0, learning=work.learning)
     empty = data.rollout_batches(work.case, model.config.vocab_size, work.steps, work.grouped)
     batches = [[_sampled(model, rollout, work.device) for rollout in batch] for batch in empty]
     turns.ready()
@@ -153,7 +152,7 @@ def _ours_ppo(work: Work, turns: Turns, critic: str) -> None:
 def _sampled(model: Any, rollout: Rollout, device: str) -> Rollout:
     """With the log-probabilities that the engine that samples would have handed over."""
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-        completions = trunk.forward(model.base_model, [rollout.sequence], data.PAD)
+        completions = trunk.forward(model.base_model, [rollout.sequence])
         found = completions.log_probs(model.get_output_embeddings())
     return dataclasses.replace(rollout, log_probs=tuple(found[0].tolist()))
 
@@ -211,7 +210,8 @@ def _trl_ppo(work: Work, turns: Turns) -> None:
 
     def generate(model: Any, queries: Any, pad_token_id: int, _: Any) -> tuple[Any, Any]:
         completions = [given.popleft().sequence.completion for _ in range(len(queries))]
-        ids, _ = rectangle(completions, data.PAD, device)
+        rows = [torch.tensor(completion, device=device) for completion in completions]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=data.PAD)
         both = torch.cat([queries, ids], dim=1)
         logits = ppo_trainer.forward(model, both, pad_token_id).logits[:, queries.shape[1] - 1 : -1]
         return both, logits

@@ -92,7 +92,7 @@ def sample(model: Any, each: int, generator: torch.Generator) -> list[Rollout]:
 def train(settings: PPOSettings, staleness: int, seed: int, steps: int) -> Training:
     """PPO in which each batch comes from the policy of `staleness` versions before, or from the first."""
     model = policy(seed)
-    trainer = PolicyTrainer(model, 0, settings, temperature=1.0, seed=seed)
+    trainer = PolicyTrainer(model, settings, temperature=1.0, seed=seed)
     sampler = copy.deepcopy(model)
     versions: deque[dict[str, torch.Tensor]] = deque(maxlen=staleness + 1)
     sampling, judging = (torch.Generator().manual_seed(2 * seed + offset) for offset in (0, 1))

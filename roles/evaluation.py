@@ -46,7 +46,7 @@ def evaluate(
     verdicts = list(judge.judge_all((p, c) for p, group in zip(problems, groups, strict=True) for c in group))
     progress("scoring")
     sequences = [encode_candidate(tokenizer, p, c) for p, group in zip(problems, groups, strict=True) for c in group]
-    rewards = score(ranker, sequences, tokenizer.pad_token_id, _TOKENS_PER_BATCH)
+    rewards = score(ranker, sequences, _TOKENS_PER_BATCH)
     candidates = [candidate for group in groups for candidate in group]
     shape = (len(problems), sampling.n)
     return EvaluatedPolicy(

@@ -175,7 +175,8 @@ def _let_attend(trunk: Any) -> None:
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
     from transformers.modeling_utils import AttentionInterface
 
-    AttentionInterface.register(_NAME, torch.compiler.disable(_attention))  # it differs with every row
+    uncompiled = torch.compiler.disable(_attention)  # type: ignore[no-untyped-call]  # it differs with every row
+    AttentionInterface.register(_NAME, uncompiled)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
     if not trunk._can_set_attn_implementation():
         raise ValueError(f"{type(trunk).__name__}: this architecture computes attention in its own way; not supported")

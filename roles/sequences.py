@@ -1,4 +1,4 @@
-"""From texts to padded tensors: the one place where prompts and completions become token ids.
+"""From texts to token ids: the one place where prompts and completions become them.
 
 A sequence is a prompt followed by a completion that ends with the end-of-sequence token. Prompt and completion are
 tokenised apart, as in sampling, so that a program has the same ids wherever it is trained on or scored.
@@ -7,13 +7,8 @@ tokenised apart, as in sampling, so that a program has the same ids wherever it 
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections.abc import Sequence
 from typing import Any
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from roles.records import Candidate, Problem
 
@@ -27,19 +22,6 @@ class TokenSequence:
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
-
-
-@dataclasses.dataclass(frozen=True)
-class Padded:
-    """Right-padded sequences. All fields have shape (B, T); the masks are boolean."""
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    completion_mask: Tensor  # true where `input_ids` holds a completion token
-
-    @property
-    def tokens(self) -> int:
-        return int(self.attention_mask.sum())
 
 
 def encode(tokenizer: Any, prompt: str, completion: str) -> TokenSequence:
@@ -57,44 +39,6 @@ def encode_candidate(tokenizer: Any, problem: Problem, candidate: Candidate) -> 
     return encode(tokenizer, problem.prompt, candidate.text[len(problem.prompt) :] if shared else candidate.text)
 
 
-def pad(sequences: Sequence[TokenSequence], pad_id: int, device: torch.device | str = "cpu") -> Padded:
-    """Right-pad `sequences` to the longest of them."""
-    input_ids, attention = rectangle([sequence.prompt + sequence.completion for sequence in sequences], pad_id, device)
-    positions = torch.arange(input_ids.shape[1], device=device)
-    prompts = torch.tensor([len(sequence.prompt) for sequence in sequences], device=device)
-    return Padded(input_ids, attention, attention & (positions >= prompts[:, None]))
-
-
-def rectangle(
-    rows: Sequence[tuple[int, ...]], pad_id: int, device: torch.device | str = "cpu", left: bool = False
-) -> tuple[Tensor, Tensor]:
-    """(B, T) token ids, padded on the right or on the `left`, and the boolean mask of what is no padding."""
-    length = max(map(len, rows))
-    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
-    mask = torch.zeros_like(ids, dtype=torch.bool)
-    for row, tokens in enumerate(rows):
-        where = slice(length - len(tokens), length) if left else slice(0, len(tokens))
-        ids[row, where] = torch.tensor(tokens, dtype=torch.long)
-        mask[row, where] = True
-    return ids.to(device), mask.to(device)
-
-
-def token_log_probs(logits: Tensor, input_ids: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-probability of each token given those before it.
-
-    Args:
-        logits: (B, T, V), as a causal language model returns them.
-        input_ids: (B, T).
-        temperature: the logits are divided by it, as in sampling.
-
-    Returns:
-        (B, T) float32; column t belongs to `input_ids[:, t]`, and column 0, which nothing precedes, is 0.
-    """
-    scaled = logits[:, :-1].float() / temperature
-    chosen = -F.cross_entropy(scaled.transpose(1, 2), input_ids[:, 1:], reduction="none")
-    return F.pad(chosen, (1, 0))
-
-
 def fill(sizes: Sequence[int], budget: int) -> list[list[int]]:
     """Consecutive indexes of `sizes` in parts that add up to at most `budget` (at least one index each)."""
     parts: list[list[int]] = []
@@ -106,22 +50,6 @@ def fill(sizes: Sequence[int], budget: int) -> list[list[int]]:
         parts[-1].append(index)
         used += size
     return parts
-
-
-def token_budget_batches(lengths: Sequence[int], budget: int, rng: random.Random) -> list[list[int]]:
-    """Indexes in batches of at most `budget` padded tokens (at least one sequence each), in random order.
-
-    Sequences of similar length share a batch, so little is padding.
-    """
-    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], rng.random()))
-    batches: list[list[int]] = []
-    for index in order:  # ascending, so the newest is the longest of its batch
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= budget:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    rng.shuffle(batches)
-    return batches
 
 
 def _printable(text: str) -> str:

@@ -42,12 +42,6 @@ class Completions:
         """(B, T) float32 result of `head`, which has one output, before each token; 0 on padding."""
         return self._padded(in_float32(head, self.states).squeeze(-1))
 
-    @property
-    def before(self) -> Tensor:
-        """(B, T, H) the states, padded."""
-        wide = torch.zeros(*self.mask.shape, self.states.shape[1], device=self.states.device, dtype=self.states.dtype)
-        return wide.masked_scatter(self.mask[:, :, None], self.states)
-
     def _under(self, head: Any, temperature: float, measure: Measure) -> Tensor:
         """Logits of completion tokens only, and of so many at a time that memory does not grow with their number."""
         pieces = agreed_pieces.get()(math.ceil(len(self.ids) * head.out_features / LOGITS_AT_ONCE))
@@ -83,7 +77,7 @@ def _entropies(logits: Tensor, ids: Tensor) -> Tensor:
     return -(log_probs.exp() * log_probs).sum(dim=-1)
 
 
-def forward(trunk: Any, sequences: Sequence[TokenSequence], pad_id: int = 0) -> Completions:
+def forward(trunk: Any, sequences: Sequence[TokenSequence]) -> Completions:
     """Run `trunk`, a transformers base model, over `sequences` without padding, and over distinct prompts once.
 
     The other sequences do not change a result. Gradients flow through the shared prompts. Raises `ValueError` for an

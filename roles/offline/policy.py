@@ -56,7 +56,7 @@ def align(
     )
     known |= dict(zip(unknown, own, strict=True))
     trainer = PolicyTrainer(
-        model, tokenizer.pad_token_id, settings, config.sampling.temperature, config.seed, config.learning
+        model, settings, config.sampling.temperature, config.seed, config.learning
     )
     shaper = RewardShaper(settings.reward)
     steps = []

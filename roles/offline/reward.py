@@ -55,14 +55,14 @@ def learn(
     model, tokenizer = reward_model.create(settings.head, folder, config.model.device, settings.reference)
 
     def metrics() -> RewardMetrics:
-        rewards = score(model, sequences, tokenizer.pad_token_id, settings.tokens_per_batch)
+        rewards = score(model, sequences, settings.tokens_per_batch)
         by_id = {candidate.id: reward for candidate, reward in zip(candidates, rewards, strict=True)}
         temperature = measure([_judgement(group, by_id, encoded) for group in validation]).temperature
         return measure([_judgement(group, by_id, encoded) for group in test], temperature)
 
     before = metrics()
     trainer = RewardTrainer(
-        model, tokenizer.pad_token_id, settings, settings.tokens_per_batch, settings.objective, config.learning
+        model, settings, settings.tokens_per_batch, settings.objective, config.learning
     )
     steps = []
     for _ in range(epochs):

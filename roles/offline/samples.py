@@ -87,7 +87,7 @@ def scored(groups: Sequence[Group], reward_dir: str, tokens_per_batch: int, devi
     sequences = [
         encode_candidate(tokenizer, group.problem, sample.candidate) for group in groups for sample in group.samples
     ]
-    rewards = iter(score(model, sequences, tokenizer.pad_token_id, tokens_per_batch))
+    rewards = iter(score(model, sequences, tokens_per_batch))
     return [
         dataclasses.replace(group, samples=tuple(
             dataclasses.replace(sample, score=Score(sample.candidate.id, next(rewards), 0))

@@ -30,7 +30,8 @@ class Critic(nn.Module):
             self.trunk = copy.deepcopy(model.base_model)
             engines.prepare(self.trunk, learning)
 
-    def forward(self, sequences: list[TokenSequence], of_policy: Completions) -> Tensor:
-        """(B, T) float32 values, with gradients through whichever trunk; `of_policy` is the policy's pass over them."""
+    def forward(self, sequences: list[TokenSequence], of_policy: Completions | None = None) -> Tensor:
+        """(B, T) float32 values, with gradients through whichever trunk; a head needs the policy's pass over them."""
         completions = of_policy if self.trunk is None else trunk.forward(self.trunk, sequences)
+        assert completions is not None, "a critic without a trunk needs the policy's"
         return completions.values(self.head)

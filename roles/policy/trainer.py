@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -102,7 +102,6 @@ class PolicyTrainer:
     def __init__(
         self,
         model: Any,
-        pad_id: int,
         settings: PPOSettings,
         temperature: float,
         seed: int = 0,
@@ -118,6 +117,9 @@ class PolicyTrainer:
         self.engine = engines.start(modules, settings, learning)
         self.kl_coefficient = kl.KLCoefficient(settings.kl)
         self._settings, self._temperature = settings, temperature
+        # ZeRO 3 keeps gradients only of what the last pass of an update used.
+        self._apart = self.critic is not None and self.critic.trunk is not None and learning.zero_stage < 3
+        self._losses = (self._policy_loss, self._critic_loss) if self._apart else (self._policy_loss,)
         self._rng = random.Random(seed)
         self._device = device
 
@@ -148,8 +150,11 @@ class PolicyTrainer:
         norms = []
         for batch, share in zip(batches, shares, strict=True):
             completions = [len(sequences[index].completion) for part in batch for index in part]
-            loss = functools.partial(self._loss, tokens=sum(completions), sequences=len(completions))
-            update = self.engine.update([(measured[part], counts) for part, counts in share], loss, rollouts)
+            work = [
+                (functools.partial(loss, measured[part]), counts) for part, counts in share for loss in self._losses
+            ]
+            counted = functools.partial(_call, tokens=sum(completions), sequences=len(completions))
+            update = self.engine.update(work, counted, rollouts)
             totals += update.measures
             norms.append(update.gradient_norm)
         self.kl_coefficient.follow(distance, len(rollouts))
@@ -167,7 +172,7 @@ class PolicyTrainer:
             skipped=self.engine.skipped,
         )
 
-    def _loss(self, part: _Measured, tokens: int, sequences: int) -> tuple[Tensor, Tensor]:
+    def _policy_loss(self, part: _Measured, tokens: int, sequences: int) -> tuple[Tensor, Tensor]:
         """The part's share of its minibatch's loss; and its policy loss, value loss and share of clipped tokens."""
         settings = self._settings
         weights = losses.token_weights(
@@ -187,10 +192,8 @@ class PolicyTrainer:
                 surrogate = surrogate * part.weights
         policy = (surrogate * weights).sum()
         loss, critic = policy, torch.zeros(())
-        if self.critic is not None:
-            values = self.critic(part.sequences, completions)
-            each = losses.value_loss(values, part.returns, part.values, settings.value_clip)
-            critic = (each * part.mask).sum() / tokens
+        if self.critic is not None and not self._apart:
+            critic = self._value_loss(part, self.critic(part.sequences, completions), tokens)
             loss = loss + settings.value_coefficient * critic
         if settings.kl.place == "loss":
             penalty = kl.estimate(log_probs, part.reference, settings.kl.estimator)
@@ -199,6 +202,17 @@ class PolicyTrainer:
             loss = loss - settings.entropy * (completions.entropies(head, self._temperature) * weights).sum()
         share = (clipped & part.mask).sum() / tokens
         return loss, torch.stack([policy.detach(), critic.detach(), share]).cpu()
+
+    def _critic_loss(self, part: _Measured, tokens: int, sequences: int) -> tuple[Tensor, Tensor]:
+        """As `_policy_loss`, of a critic with a trunk of its own: apart, so that memory holds one trunk's results."""
+        assert self.critic is not None
+        critic = self._value_loss(part, self.critic(part.sequences), tokens)
+        nothing = torch.zeros_like(critic)
+        return self._settings.value_coefficient * critic, torch.stack([nothing, critic.detach(), nothing]).cpu()
+
+    def _value_loss(self, part: _Measured, values: Tensor, tokens: int) -> Tensor:
+        each = losses.value_loss(values, part.returns, part.values, self._settings.value_clip)
+        return (each * part.mask).sum() / tokens
 
     def close(self) -> None:
         """Leave policy and critic as plain models, with what was learnt. The trainer is of no further use."""
@@ -309,3 +323,7 @@ class PolicyTrainer:
         mine = torch.split(white, [len(values) for values in everyone])[self.engine.rank]
         for part, values in zip(chosen, torch.split(mine, [int(part.mask.sum()) for part in chosen]), strict=True):
             part.advantages[part.mask] = values
+
+
+def _call(loss: Callable[..., tuple[Tensor, Tensor]], **counts: int) -> tuple[Tensor, Tensor]:
+    return loss(**counts)

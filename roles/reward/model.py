@@ -46,16 +46,16 @@ class RewardModel(nn.Module):
             self.scalar = nn.Linear(model.config.hidden_size, 1, bias=False)
             nn.init.zeros_(self.scalar.weight)
 
-    def forward(self, sequences: Sequence[TokenSequence], pad_id: int) -> tuple[Tensor, Tensor]:
+    def forward(self, sequences: Sequence[TokenSequence]) -> tuple[Tensor, Tensor]:
         """Rewards, shape (B,), and the mean log-probability of each completion, of size 0 for a `scalar` head."""
-        completions = trunk.forward(self.trunk.base_model, sequences, pad_id)
+        completions = trunk.forward(self.trunk.base_model, sequences)
         if self.head == "scalar":
             rewards: Tensor = trunk.in_float32(self.trunk.score, completions.last).squeeze(-1)
             return rewards, rewards.new_empty(0)
         mean = gain = _mean_log_probs(self.trunk, completions)
         if self.reference is not None:
             with torch.no_grad():
-                before = trunk.forward(self.reference.base_model, sequences, pad_id)
+                before = trunk.forward(self.reference.base_model, sequences)
                 expected = _mean_log_probs(self.reference, before)
             gain = mean - expected
         rewards = self.scale * gain + trunk.in_float32(self.scalar, completions.last).squeeze(-1)

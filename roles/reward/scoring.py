@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 import torch
 
 from roles.reward.model import RewardModel
-from roles.sequences import TokenSequence, token_budget_batches
+from roles.sequences import TokenSequence, fill
 
 
-def score(model: RewardModel, sequences: Sequence[TokenSequence], pad_id: int, tokens_per_batch: int) -> list[float]:
-    """Reward of each sequence, in order; `tokens_per_batch` bounds the padded completion tokens of a forward pass."""
+def score(model: RewardModel, sequences: Sequence[TokenSequence], tokens_per_batch: int) -> list[float]:
+    """Reward of each sequence, in order; a forward pass takes at most `tokens_per_batch`."""
     distinct = list(dict.fromkeys(sequences))
     rewards: dict[TokenSequence, float] = {}
     model.eval()
     with torch.inference_mode():
-        lengths = [len(sequence.completion) for sequence in distinct]
-        for indexes in token_budget_batches(lengths, tokens_per_batch, random.Random(0)):
+        for indexes in fill([len(sequence) for sequence in distinct], tokens_per_batch):
             part = [distinct[index] for index in indexes]
-            rewards.update(zip(part, model(part, pad_id)[0].tolist(), strict=True))
+            rewards.update(zip(part, model(part)[0].tolist(), strict=True))
     return [rewards[sequence] for sequence in sequences]

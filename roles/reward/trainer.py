@@ -55,7 +55,6 @@ class RewardTrainer:
     def __init__(
         self,
         model: RewardModel,
-        pad_id: int,
         settings: OptimiserSettings,
         tokens_per_batch: int,
         objective: RewardObjective = _PLAIN,
@@ -68,7 +67,6 @@ class RewardTrainer:
         self.model = model
         engines.prepare(model.trunk, learning)
         self.engine = engines.start({"reward": model}, settings, learning)
-        self._pad_id = pad_id
         self._tokens_per_batch = tokens_per_batch
 
     def step(self, groups: Sequence[PairGroup]) -> RewardStep:
@@ -105,7 +103,7 @@ class RewardTrainer:
     def _loss(self, part: _Part, groups: int, pairs: int) -> tuple[Tensor, Tensor]:
         """The part's share of the loss of `groups` groups, and its differences in their places among all `pairs`."""
         programs = [program for group in part.groups for program in group.programs]
-        rewards, log_probs = self.model(programs, self._pad_id)
+        rewards, log_probs = self.model(programs)
         chosen, rejected, weights = _pair_indexes(part.groups, groups)
         better, worse = rewards[chosen], rewards[rejected]
         each = self._losses(part.groups, better, worse)

@@ -16,9 +16,10 @@ from roles.optimisation import OptimiserSettings
 from roles.policy.trainer import PolicyTrainer, PPOSettings, Rollout
 from roles.reward.model import Head, RewardModel
 from roles.reward.trainer import PairGroup, RewardTrainer
-from roles.sequences import TokenSequence, pad, token_log_probs
+from roles.sequences import TokenSequence
 from roles.tuning import sft
 from roles.tuning.sft import SFTSettings
+from tests.learning.padded import pad, token_log_probs
 
 VOCABULARY = 64
 
@@ -61,7 +62,7 @@ PPO = PPOSettings(learning_rate=3e-3, updates_per_step=2, tokens_per_batch=40, w
 
 
 def policy_trainer(learning: LearningSettings, settings: PPOSettings = PPO, seed: int = 0) -> PolicyTrainer:
-    return PolicyTrainer(causal(seed), 0, settings, temperature=1.0, learning=learning)
+    return PolicyTrainer(causal(seed), settings, temperature=1.0, learning=learning)
 
 
 def assert_close(found: Any, expected: Any, tolerance: float) -> None:
@@ -114,7 +115,7 @@ def reward_trainer(
         trunk = classifier
     settings = OptimiserSettings(learning_rate=3e-3, warmup_steps=3)
     model = RewardModel(head, trunk, copy.deepcopy(trunk) if reference else None)
-    return RewardTrainer(model, 0, settings, 60, learning=learning)
+    return RewardTrainer(model, settings, 60, learning=learning)
 
 
 def plain_reward(model: RewardModel, sequence: TokenSequence) -> tuple[torch.Tensor, torch.Tensor | float]:

@@ -79,7 +79,7 @@ def test_the_heads_of_a_reward_model_learn_beside_adapters(head, others):
     plain = reward_trainer(LearningSettings(), head, seed=9).model
     plain.load_weights(weights.unpack(weights.pack(learnt)))
     programs = groups()[0].programs
-    torch.testing.assert_close(plain(programs, 0)[0], trainer.model(programs, 0)[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(plain(programs)[0], trainer.model(programs)[0], atol=1e-5, rtol=0)
 
 
 def test_a_target_that_is_no_layer_is_named():

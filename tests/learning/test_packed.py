@@ -7,8 +7,9 @@ import torch
 import transformers
 
 from roles import packed, trunk
-from roles.sequences import TokenSequence, pad, token_log_probs
+from roles.sequences import TokenSequence
 from tests.learning.learners import VOCABULARY, causal
+from tests.learning.padded import pad, token_log_probs
 
 SIZES = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,

@@ -38,7 +38,7 @@ def test_its_gradient_is_that_of_fine_tuning_on_the_sequences_that_passed(temper
     history = sft.train_sequences(tuned, passing, SFTSettings(epochs=1, tokens_per_step=10_000))
     model = causal()
     found = gradients(model)
-    step = PolicyTrainer(model, 0, ONCE, temperature).step(batch)
+    step = PolicyTrainer(model, ONCE, temperature).step(batch)
     assert len(history) == 1
     assert abs(step.policy_loss - history[0].loss) < 1e-6
     assert (step.sequences, step.tokens) == (len(passing), sum(map(len, passing)))

@@ -12,7 +12,8 @@ from roles.policy.kl import KLSettings
 from roles.policy.rewards import RewardMix, RewardShaper
 from roles.policy.trainer import KLTooFar, PolicyTrainer, PPOSettings, Rollout
 from roles.records import Score, Verdict
-from roles.sequences import TokenSequence, pad, token_log_probs
+from roles.sequences import TokenSequence
+from tests.learning.padded import pad, token_log_probs
 
 VOCABULARY, GOOD = 16, range(8, 16)
 PROMPT = (1, 2)
@@ -58,7 +59,7 @@ def reached(settings: PPOSettings, sign: int = 1) -> tuple[float, float]:
     """Share of GOOD tokens before and after training on rewards of a sign."""
     torch.manual_seed(3)
     model = tiny()
-    trainer = PolicyTrainer(model, 0, settings, temperature=1.0)
+    trainer = PolicyTrainer(model, settings, temperature=1.0)
     shares = []
     for _ in range(20):
         rollouts = sample(model, 64)
@@ -86,7 +87,7 @@ def test_the_critic_learns_what_a_prompt_is_worth(kind):
     torch.manual_seed(3)
     model = tiny()
     trainer = PolicyTrainer(
-        model, 0, PPOSettings(learning_rate=3e-3, critic=kind, value_coefficient=1.0), temperature=1.0
+        model, PPOSettings(learning_rate=3e-3, critic=kind, value_coefficient=1.0), temperature=1.0
     )
     worth = {(3, 2): 1.0, (4, 2): -1.0}
     for _ in range(40):
@@ -106,7 +107,7 @@ def test_a_strong_penalty_holds_the_policy_at_the_reference():
     for kl in (0.0, 5.0):
         model = tiny()
         settings = PPOSettings(learning_rate=1e-2, kl=KLSettings(coefficient=kl))
-        trainer = PolicyTrainer(model, 0, settings, temperature=1.0)
+        trainer = PolicyTrainer(model, settings, temperature=1.0)
         for _ in range(10):
             steps[kl] = trainer.step(sample(model, 64))
     assert steps[5.0].kl < 0.3 * steps[0.0].kl
@@ -118,7 +119,7 @@ def test_a_penalty_in_the_loss_holds_the_policy_too():
     for coefficient in (0.0, 1.0):
         model = tiny()
         kl = KLSettings(place="loss", estimator="k2", coefficient=coefficient)
-        trainer = PolicyTrainer(model, 0, PPOSettings(learning_rate=1e-2, kl=kl), temperature=1.0)
+        trainer = PolicyTrainer(model, PPOSettings(learning_rate=1e-2, kl=kl), temperature=1.0)
         for _ in range(10):
             steps[coefficient] = trainer.step(sample(model, 64))
     assert steps[1.0].kl < 0.5 * steps[0.0].kl
@@ -127,7 +128,7 @@ def test_a_penalty_in_the_loss_holds_the_policy_too():
 def test_limits_stop_training_with_the_batch():
     model = tiny()
     far = PPOSettings(learning_rate=1e-1, kl=KLSettings(place="none", limit=0.01))
-    trainer = PolicyTrainer(model, 0, far, temperature=1.0)
+    trainer = PolicyTrainer(model, far, temperature=1.0)
     trainer.step(sample(model, 16))
     rollouts = sample(model, 16)
     with pytest.raises(KLTooFar, match=r"kl\.limit = 0\.01") as caught:
@@ -135,13 +136,13 @@ def test_limits_stop_training_with_the_batch():
     assert caught.value.batch == rollouts
     steep = PPOSettings(gradient_norm_limit=1e-9)
     with pytest.raises(GradientTooLarge, match="gradient_norm_limit = 1e-09"):
-        PolicyTrainer(tiny(), 0, steep, temperature=1.0).step(rollouts)
+        PolicyTrainer(tiny(), steep, temperature=1.0).step(rollouts)
 
 
 def test_a_batch_too_far_from_the_reference_may_be_skipped_and_counted():
     model = tiny()
     far = PPOSettings(learning_rate=1e-1, kl=KLSettings(place="none", limit=0.01), on_divergence="skip")
-    trainer = PolicyTrainer(model, 0, far, temperature=1.0)
+    trainer = PolicyTrainer(model, far, temperature=1.0)
     trainer.step(sample(model, 16))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     step = trainer.step(sample(model, 16))
@@ -154,7 +155,7 @@ def test_a_batch_that_is_to_be_skipped_changes_nothing_and_is_counted():
     model = tiny()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     settings = PPOSettings(gradient_norm_limit=1e-9, on_divergence="skip", updates_per_step=1)
-    trainer = PolicyTrainer(model, 0, settings, temperature=1.0)
+    trainer = PolicyTrainer(model, settings, temperature=1.0)
     assert trainer.step(sample(model, 16)).skipped == 1
     assert (trainer.engine.skipped, trainer.engine.steps) == (1, 0)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -166,7 +167,7 @@ def test_logits_in_pieces_give_the_same_losses_and_gradients(monkeypatch):
         monkeypatch.setattr("roles.trunk.LOGITS_AT_ONCE", pieces)
         torch.manual_seed(3)
         model = tiny()
-        step = PolicyTrainer(model, 0, PPOSettings(entropy=0.1, updates_per_step=1), temperature=0.7).step(
+        step = PolicyTrainer(model, PPOSettings(entropy=0.1, updates_per_step=1), temperature=0.7).step(
             sample(model, 16)
         )
         found.append((step, model.get_output_embeddings().weight.clone()))
@@ -177,7 +178,7 @@ def test_logits_in_pieces_give_the_same_losses_and_gradients(monkeypatch):
 
 def test_the_ratio_of_fresh_samples_is_one():
     model = tiny()
-    step = PolicyTrainer(model, 0, PPOSettings(updates_per_step=1), temperature=1.0).step(sample(model, 16))
+    step = PolicyTrainer(model, PPOSettings(updates_per_step=1), temperature=1.0).step(sample(model, 16))
     assert step.behaviour_gap < 1e-5
     assert step.kl == 0
     assert step.clip_fraction == 0
@@ -188,7 +189,7 @@ def test_a_reward_that_is_not_a_number_stops_training_with_the_batch():
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     rollouts = [dataclasses.replace(rollout, reward=float("nan")) for rollout in sample(model, 4)]
     with pytest.raises(NonFiniteLoss) as caught:
-        PolicyTrainer(model, 0, PPOSettings(), temperature=1.0).step(rollouts)
+        PolicyTrainer(model, PPOSettings(), temperature=1.0).step(rollouts)
     assert caught.value.batch == rollouts
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
@@ -198,12 +199,12 @@ def test_a_restored_trainer_continues_exactly():
     torch.manual_seed(5)
     model = tiny()
     settings = PPOSettings(updates_per_step=1)
-    trainer = PolicyTrainer(model, 0, settings, temperature=1.0)
+    trainer = PolicyTrainer(model, settings, temperature=1.0)
     trainer.step(sample(model, 8))
     state = {name: value for name, value in torch.load(_saved(trainer), weights_only=False).items()}
     rollouts = sample(model, 8)
     expected = trainer.step(rollouts)
-    other = PolicyTrainer(tiny(seed=9), 0, settings, temperature=1.0)
+    other = PolicyTrainer(tiny(seed=9), settings, temperature=1.0)
     other.load_state_dict(state)
     assert other.step(rollouts) == expected
 

@@ -195,7 +195,7 @@ def gradients(trainer: PolicyTrainer) -> dict[str, Tensor]:
 
 
 def trained(settings: PPOSettings, temperature: float, learning: LearningSettings) -> dict[str, Tensor]:
-    trainer = PolicyTrainer(causal(), 0, settings, temperature, learning=learning)
+    trainer = PolicyTrainer(causal(), settings, temperature, learning=learning)
     trainer.reference.load_state_dict(causal(seed=5).state_dict())
     torch.nn.init.constant_(trainer.critic.head.weight, 0.05)
     found = gradients(trainer)

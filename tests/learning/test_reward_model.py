@@ -17,16 +17,16 @@ from tests.tiny import tiny_model
 KINDS = {"scalar": ("scalar", False), "likelihood": ("likelihood", False), "with reference": ("likelihood", True)}
 
 
-def changed(kind, folder) -> tuple[reward_model.RewardModel, int]:
-    """A reward model whose weights, but for the reference, are no longer those of `folder`; and its padding."""
+def changed(kind, folder) -> reward_model.RewardModel:
+    """A reward model whose weights, but for the reference, are no longer those of `folder`."""
     head, reference = kind
     torch.manual_seed(1)
-    model, tokenizer = reward_model.create(head, folder, reference=reference)
+    model, _ = reward_model.create(head, folder, reference=reference)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.05 * torch.randn_like(parameter))
-    return model, tokenizer.pad_token_id
+    return model
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
@@ -44,27 +44,27 @@ SEQUENCES = [TokenSequence((3, 4), (5, 6, 2)), TokenSequence((3,), (9, 9, 9, 2))
 
 def test_a_published_version_scores_as_the_learner_does(kind, folder):
     head, reference = kind
-    learner, pad_id = changed(kind, folder)
+    learner = changed(kind, folder)
     scorer, _ = reward_model.create(head, folder, reference=reference)
-    expected = score(learner, SEQUENCES, pad_id, 512)
-    assert score(scorer, SEQUENCES, pad_id, 512) != expected
+    expected = score(learner, SEQUENCES, 512)
+    assert score(scorer, SEQUENCES, 512) != expected
     scorer.load_weights(weights.unpack(weights.pack(learner.state_dict())))
-    assert score(scorer, SEQUENCES, pad_id, 512) == expected
+    assert score(scorer, SEQUENCES, 512) == expected
 
 
 def test_against_its_reference_a_model_has_no_preference_before_it_learns(folder, tmp_path):
     other = AutoModelForCausalLM.from_pretrained(tiny_model(tmp_path, seed=5)).state_dict()
-    model, tokenizer = reward_model.create("likelihood", folder, reference=True)
+    model, _ = reward_model.create("likelihood", folder, reference=True)
     for policy in (None, other):
         if policy is not None:
             model.initialise_trunk(policy)
-        assert score(model, SEQUENCES, tokenizer.pad_token_id, 512) == [0.0, 0.0]
+        assert score(model, SEQUENCES, 512) == [0.0, 0.0]
 
 
 def test_the_reference_is_not_trained(folder):
-    model, pad_id = changed(("likelihood", True), folder)
+    model = changed(("likelihood", True), folder)
     model.train()
-    model(SEQUENCES, pad_id)[0].sum().backward()
+    model(SEQUENCES)[0].sum().backward()
     assert not model.reference.training
     for name, parameter in model.named_parameters():
         assert (parameter.grad is None) == name.startswith("reference."), name
@@ -77,7 +77,7 @@ def test_a_scalar_head_has_no_reference(folder):
 
 def test_neither_padding_nor_batch_mates_nor_a_shared_prompt_change_a_reward_or_its_gradient(kind, folder):
     rng = random.Random(3)
-    model, pad_id = changed(kind, folder)
+    model = changed(kind, folder)
     prompts = [tuple(rng.randrange(20, 200) for _ in range(length)) for length in (3, 9, 5)]
     sequences = [
         TokenSequence(prompt, (*(rng.randrange(20, 200) for _ in range(rng.randrange(1, 12))), 2))
@@ -89,13 +89,13 @@ def test_neither_padding_nor_batch_mates_nor_a_shared_prompt_change_a_reward_or_
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     expected = {name: parameter.grad.clone() for name, parameter in trained.items()}
     model.zero_grad()
-    together = model(sequences, pad_id)[0]
+    together = model(sequences)[0]
     together.square().sum().backward()
     torch.testing.assert_close(together, plain, atol=1e-4, rtol=1e-4)
     for name, parameter in trained.items():
         assert (parameter.grad - expected[name]).abs().max() < 1e-4 * expected[name].abs().max(), name
     for budget in (4, 30, 1000):
-        assert score(model, [*sequences, sequences[0]], pad_id, budget) == pytest.approx(
+        assert score(model, [*sequences, sequences[0]], budget) == pytest.approx(
             [*plain.tolist(), plain[0].item()], abs=1e-4
         )
 
@@ -118,12 +118,12 @@ def test_weights_of_another_model_are_refused(folder):
 
 def test_a_saved_model_loads_with_the_same_rewards(kind, folder, tmp_path):
     head, reference = kind
-    model, pad_id = changed(kind, folder)
-    expected = score(model, SEQUENCES, pad_id, 512)
+    model = changed(kind, folder)
+    expected = score(model, SEQUENCES, 512)
     model.save(tmp_path, AutoTokenizer.from_pretrained(folder))
     loaded, _ = reward_model.load(str(tmp_path))
     assert (loaded.head, loaded.reference is not None) == kind
-    assert score(loaded, SEQUENCES, pad_id, 512) == pytest.approx(expected, abs=1e-6)
+    assert score(loaded, SEQUENCES, 512) == pytest.approx(expected, abs=1e-6)
     if reference:
         first = AutoModelForCausalLM.from_pretrained(folder).state_dict()
         stock = AutoModelForCausalLM.from_pretrained(tmp_path / "reference").state_dict()

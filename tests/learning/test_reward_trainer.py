@@ -72,7 +72,7 @@ def test_loss_and_gradient_of_a_step_are_those_of_the_formulas_one_program_at_a_
     """Against float64, programs computed alone over the full softmax."""
     torch.manual_seed(0)
     rng = random.Random(0)
-    model, tokenizer = reward_model.create(head, folder, reference=reference)
+    model, _ = reward_model.create(head, folder, reference=reference)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -90,7 +90,7 @@ def test_loss_and_gradient_of_a_step_are_those_of_the_formulas_one_program_at_a_
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             parameter.register_hook(lambda gradient, name=name: gradients.update({name: gradients[name] + gradient}))
-    trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=1e-3), 40, objective)
+    trainer = RewardTrainer(model, OptimiserSettings(learning_rate=1e-3), 40, objective)
     step = trainer.step(groups)
     assert step.loss == pytest.approx(expected.item(), abs=1e-6)
     wanted = {name: parameter.grad for name, parameter in exact.named_parameters() if parameter.requires_grad}
@@ -117,13 +117,13 @@ def held_out(head: str, folder: str, shuffled: bool) -> tuple[float, float]:
     """Share of new pairs that are in order after training, and the loss on them; `shuffled` turns half the labels."""
     torch.manual_seed(0)
     rng = random.Random(0)
-    model, tokenizer = reward_model.create(head, folder)  # type: ignore[arg-type]
-    trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=2e-3), 2048)
+    model, _ = reward_model.create(head, folder)  # type: ignore[arg-type]
+    trainer = RewardTrainer(model, OptimiserSettings(learning_rate=2e-3), 2048)
     for _ in range(60):
         trainer.step([group(rng, 9, 7) if shuffled and rng.random() < 0.5 else group(rng) for _ in range(8)])
     differences = []
     for each in (group(rng) for _ in range(100)):
-        rewards = score(model, each.programs, tokenizer.pad_token_id, 2048)
+        rewards = score(model, each.programs, 2048)
         differences += [rewards[chosen] - rewards[rejected] for chosen, rejected in each.pairs]
     found = torch.tensor(differences)
     return (found > 0).float().mean().item(), torch.nn.functional.softplus(-found).mean().item()
@@ -170,14 +170,14 @@ def test_the_rule_of_the_pairs_decides_what_the_reward_model_is_taught(rule, fol
 def trained(folder, objective: RewardObjective):
     torch.manual_seed(0)
     rng = random.Random(0)
-    model, tokenizer = reward_model.create("likelihood", folder)
-    trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=2e-3), 2048, objective)
+    model, _ = reward_model.create("likelihood", folder)
+    trainer = RewardTrainer(model, OptimiserSettings(learning_rate=2e-3), 2048, objective)
     for _ in range(20):
         groups = [group(rng) for _ in range(4)]
         trainer.step([dataclasses.replace(g, margins=(1.0,) * len(g.pairs)) for g in groups])
     held_out = [group(rng) for _ in range(20)]
     with torch.no_grad():
-        rewards, log_probs = model([g.programs[i] for g in held_out for i in (0, 2)], tokenizer.pad_token_id)
+        rewards, log_probs = model([g.programs[i] for g in held_out for i in (0, 2)])
     return rewards.view(-1, 2), log_probs.view(-1, 2)
 
 
@@ -194,7 +194,7 @@ def test_what_is_added_to_the_objective_does_what_it_is_for(folder):
 def test_a_scalar_head_has_no_language_model(folder):
     model, _ = reward_model.create("scalar", folder)
     with pytest.raises(ValueError, match=r"objective\.language_model: a scalar head has no output layer"):
-        RewardTrainer(model, 0, OptimiserSettings(learning_rate=1e-3), 64, RewardObjective(language_model=0.1))
+        RewardTrainer(model, OptimiserSettings(learning_rate=1e-3), 64, RewardObjective(language_model=0.1))
 
 
 def test_every_problem_weighs_the_same_however_many_pairs_it_has(folder):
@@ -205,8 +205,8 @@ def test_every_problem_weighs_the_same_however_many_pairs_it_has(folder):
     few = PairGroup("q", many.programs, ((0, 2), (1, 2)))
     losses = []
     for second in (many, few):
-        model, tokenizer = reward_model.create("likelihood", folder)
-        trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=1e-3), 2048)
+        model, _ = reward_model.create("likelihood", folder)
+        trainer = RewardTrainer(model, OptimiserSettings(learning_rate=1e-3), 2048)
         losses.append(trainer.step([one, second]).loss)
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
@@ -216,7 +216,7 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(folder):
     groups = [group(rng) for _ in range(6)]
     norms = []
     for budget in (10_000, 20):
-        model, tokenizer = reward_model.create("likelihood", folder)
-        trainer = RewardTrainer(model, tokenizer.pad_token_id, OptimiserSettings(learning_rate=1e-3), budget)
+        model, _ = reward_model.create("likelihood", folder)
+        trainer = RewardTrainer(model, OptimiserSettings(learning_rate=1e-3), budget)
         norms.append(trainer.step(groups).gradient_norm)
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from learners import VOCABULARY, causal, prompt, sequence
+from learners import causal, prompt, sequence
 from parity import NO_CLIPPING, TOLERANCE, arguments, bessel, classifier, close, gradients, gradients_close, tokenizer
 from torch import Tensor
 from trl import RewardConfig, RewardTrainer
@@ -26,19 +26,13 @@ from roles.policy import advantages
 from roles.reward import trainer as reward
 from roles.reward.losses import RewardObjective, magnitude
 from roles.reward.model import RewardModel
-from roles.sequences import rectangle, token_log_probs
+from tests.learning.padded import rectangle
 
 
 def random_masked(seed: int = 0, rows: int = 6, columns: int = 11) -> tuple[Tensor, Tensor]:
     torch.manual_seed(seed)
     lengths = torch.randint(1, columns + 1, (rows, 1))
     return torch.randn(rows, columns), torch.arange(columns) < lengths
-
-
-def test_log_probs_are_those_of_selective_log_softmax() -> None:
-    torch.manual_seed(0)
-    logits, ids = 3 * torch.randn(4, 9, VOCABULARY), torch.randint(VOCABULARY, (4, 9))
-    close(token_log_probs(logits, ids)[:, 1:], selective_log_softmax(logits[:, :-1], ids[:, 1:]))
 
 
 def test_entropies_and_log_probs_of_completions_are_those_of_a_plain_forward_pass_of_trl() -> None:
@@ -49,7 +43,7 @@ def test_entropies_and_log_probs_of_completions_are_those_of_a_plain_forward_pas
     with torch.no_grad():
         both = torch.cat([prompts, ids], dim=1)
         logits = ppo_trainer.forward(model, both, 0).logits[:, prompts.shape[1] - 1 : -1]
-        completions = trunk.forward(model.base_model, sequences, 0)
+        completions = trunk.forward(model.base_model, sequences)
         close(completions.log_probs(model.lm_head), selective_log_softmax(logits, ids) * mask)
         close(completions.entropies(model.lm_head), entropy_from_logits(logits) * mask)
 
@@ -72,7 +66,7 @@ def test_scalar_rewards_and_critic_values_are_those_of_get_reward() -> None:
     ids, _ = rectangle([s.completion for s in sequences], 0)
     with torch.no_grad():
         _, expected, _ = get_reward(model, torch.cat([prompts, ids], dim=1), 0, prompts.shape[1])
-        found, _ = RewardModel("scalar", model)(sequences, 0)
+        found, _ = RewardModel("scalar", model)(sequences)
     close(found, expected)
 
 
@@ -114,7 +108,7 @@ def test_reward_loss_and_all_gradients_are_those_of_trls_trainer(margin: float, 
     expected, expected_gradients = trl_reward_step(groups, tmp_path, margin=margin > 0)
     model = classifier()
     settings = OptimiserSettings(learning_rate=1e-3, max_gradient_norm=NO_CLIPPING)
-    trainer = reward.RewardTrainer(RewardModel("scalar", model), 0, settings, 4096, RewardObjective(margin=margin))
+    trainer = reward.RewardTrainer(RewardModel("scalar", model), settings, 4096, RewardObjective(margin=margin))
     with gradients(lambda: dict(model.named_parameters())) as seen:
         step = trainer.step(groups)
     assert step.loss == pytest.approx(expected, abs=TOLERANCE)
@@ -124,7 +118,7 @@ def test_reward_loss_and_all_gradients_are_those_of_trls_trainer(margin: float, 
 def test_trls_centring_is_our_magnitude_and_twice_the_product_of_the_rewards(tmp_path: Path) -> None:
     groups, coefficient = pairs(), 0.3
     with torch.no_grad():
-        rewards, _ = RewardModel("scalar", classifier())([program for g in groups for program in g.programs], 0)
+        rewards, _ = RewardModel("scalar", classifier())([program for g in groups for program in g.programs])
     chosen, rejected = rewards[0::2], rewards[1::2]
     plain, _ = trl_reward_step(groups, tmp_path)
     centred, _ = trl_reward_step(groups, tmp_path, centring=coefficient)

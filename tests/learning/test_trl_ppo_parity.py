@@ -25,7 +25,8 @@ from roles import trunk
 from roles.policy import advantages, kl, losses
 from roles.policy.kl import KLSettings
 from roles.policy.trainer import PolicyTrainer, PPOSettings, Rollout
-from roles.sequences import TokenSequence, rectangle
+from roles.sequences import TokenSequence
+from tests.learning.padded import rectangle
 
 pytestmark = pytest.mark.filterwarnings("ignore:var")  # TRL logs the variance of its one ratio
 
@@ -127,7 +128,7 @@ def test_an_update_of_the_policy_trainer_is_trls(case: str, tmp_path: Path, monk
         learning_rate=1e-3, updates_per_step=1, critic="trunk", discount=0.98, gae_lambda=0.9, value_clip=0.2,
         kl=distance, max_gradient_norm=NO_CLIPPING,
     )  # fmt: skip
-    trainer = PolicyTrainer(causal(), 0, settings, temperature=1.0)
+    trainer = PolicyTrainer(causal(), settings, temperature=1.0)
     trainer.reference.load_state_dict(theirs.trainer.ref_model.state_dict())
     trainer.critic.trunk.load_state_dict(theirs.critic.model.state_dict())
     trainer.critic.head.load_state_dict({"weight": theirs.critic.score.weight, "bias": torch.zeros(1)})
@@ -169,16 +170,15 @@ def test_our_functions_one_after_the_other_are_two_epochs_of_trls_ppo(
     terminal = torch.tensor([rollout.reward for rollout in rollouts])
 
     def measured(model: Any) -> Tensor:
-        return trunk.forward(model.base_model, sequences, 0).log_probs(model.lm_head)
+        return trunk.forward(model.base_model, sequences).log_probs(model.lm_head)
 
     def values_of(model: Any) -> Tensor:
         """Before each token; and of those that end early, after the last."""
-        completions = trunk.forward(model.base_model, sequences, 0)
-        states = torch.where((longer & ~mask)[..., None], completions.last[:, None], completions.before)
-        return model.score(states).squeeze(-1) * longer
+        completions = trunk.forward(model.base_model, sequences)
+        return torch.where(longer & ~mask, model.score(completions.last), completions.values(model.score))
 
     with torch.no_grad():
-        mask = trunk.forward(policy.base_model, sequences, 0).mask
+        mask = trunk.forward(policy.base_model, sequences).mask
         longer = torch.cat([torch.ones_like(mask[:, :1]), mask[:, :-1]], dim=1)  # by the position after an early end
         old, old_values = measured(policy), values_of(critic)
         penalties = 0.05 * kl.estimate(old, measured(causal(2)), "k1")

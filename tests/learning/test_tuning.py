@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from roles.records import Candidate, Problem
-from roles.sequences import TokenSequence, encode, encode_candidate, fill, pad, token_budget_batches, token_log_probs
+from roles.sequences import TokenSequence, encode, encode_candidate, fill
 from roles.tuning import sft
 from roles.tuning.sft import Example, SFTSettings
 from tests.learning.learners import causal
+from tests.learning.padded import pad, token_log_probs
 from tests.tiny import tiny_model
 
 
@@ -78,32 +79,15 @@ def test_the_size_of_a_forward_pass_changes_nothing():
         torch.testing.assert_close(weights_of_parts[name], weights[name], atol=1e-5, rtol=1e-4)
 
 
-def test_the_prompt_is_masked_and_the_end_token_is_not(folder):
-    _, tokenizer = sft.pretrained(folder)
+def test_the_loss_is_that_of_the_completion_with_its_end_token_and_not_of_the_prompt(folder):
+    model, tokenizer = sft.pretrained(folder)
     sequence = encode(tokenizer, "def f():\n", "    return 1\n")
-    batch = pad([sequence], tokenizer.pad_token_id)
-    masked = batch.input_ids[batch.completion_mask].tolist()
-    assert masked == list(sequence.completion)
-    assert masked[-1] == tokenizer.eos_token_id
-    assert tokenizer.decode(masked[:-1]) == "    return 1\n"
-
-
-def test_log_probabilities_equal_a_plain_softmax():
-    torch.manual_seed(0)
-    logits, ids = torch.randn(2, 5, 11), torch.randint(11, (2, 5))
-    found = token_log_probs(logits, ids, temperature=0.7)
-    for row in range(2):
-        for t in range(1, 5):
-            expected = torch.log_softmax(logits[row, t - 1] / 0.7, dim=0)[ids[row, t]]
-            torch.testing.assert_close(found[row, t], expected)
-    assert found[:, 0].abs().sum() == 0
-
-
-def test_batches_hold_every_index_once_within_the_budget():
-    lengths = [random.Random(0).randrange(1, 60) for _ in range(200)] + [500]
-    batches = token_budget_batches(lengths, 256, random.Random(1))
-    assert sorted(index for batch in batches for index in batch) == list(range(201))
-    assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= 256 for b in batches)
+    assert sequence.completion[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(sequence.completion[:-1]) == "    return 1\n"
+    batch = pad([sequence], 0)
+    log_probs = token_log_probs(model(input_ids=batch.input_ids).logits, batch.input_ids)[0, len(sequence.prompt) :]
+    history = sft.train_sequences(model, [sequence], SFTSettings(epochs=1))
+    assert history[0].loss == pytest.approx(-log_probs.mean().item(), abs=1e-5)
 
 
 def test_parts_are_consecutive_and_within_the_budget():
