@@ -25,6 +25,7 @@ from roles import run_folder
 from roles.config import ConfigError
 from roles.model_folder import ModelError
 from roles.problems.files import SuiteError
+from roles.records import UntrustedVerdict
 from roles.run_folder import Inputs, Run
 from roles.sampling.settings import SamplingError
 from roles.sandbox.errors import SandboxError
@@ -350,7 +351,7 @@ def main() -> None:
     """Exit status 2 with one message for what the user can mend, 1 for a run that failed, 130 after Ctrl-C."""
     try:
         app()
-    except (ConfigError, SuiteError, ModelError, SamplingError, SandboxError) as error:
+    except (ConfigError, SuiteError, ModelError, SamplingError, SandboxError, UntrustedVerdict) as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

@@ -23,6 +23,7 @@ from roles.config import Config, ConfigError
 from roles.sampling.settings import ENGINE_ENV
 
 ROLES = ("generator", "executor", "scorer", "learner")  # Ray resources; see cluster.yaml
+_LEARNERS = 2  # of the policy and of the reward model
 _PLENTY = 1000.0  # a Ray of our own has room for every worker: the processes share the cores
 _ROOT = Path(__file__).parent.parent
 
@@ -61,6 +62,14 @@ def connect(config: Config) -> str:
     if missing:
         ray.shutdown()
         raise ConfigError(f"cluster.address = {address!r}: no node offers the resources {missing}")
+    if config.model.device == "cuda":
+        needed = config.workers.generators + config.workers.scorers + _LEARNERS
+        if (there := int(ray.cluster_resources().get("GPU", 0))) < needed:
+            ray.shutdown()
+            raise ConfigError(
+                f"model.device = cuda: generators, scorers and learners need {needed} GPUs, and there are {there}; "
+                "allowed are fewer workers, more GPUs, or cpu"
+            )
     return context.dashboard_url or ""
 
 

@@ -16,6 +16,14 @@ class ModelError(ValueError):
     """A model folder cannot be used; the message names it, what is wrong and what would do."""
 
 
+def check_device(device: str) -> None:
+    """Raises `ModelError` when torch has no such device here."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("model.device = cuda: torch finds no CUDA device here; set it to cpu")
+
+
 def tokenizer(folder: str) -> Any:
     """The tokenizer of a transformers folder. Raises `ModelError` when it cannot end a sequence or be read."""
     from transformers import AutoTokenizer

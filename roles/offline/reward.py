@@ -44,6 +44,7 @@ def learn(
     pairs = [pair for group in training for pair in mine(group.samples, config.mining, rng)]
     if not pairs:
         raise SuiteError("no problem to train on has both a program to choose and one to reject")
+    model_folder.check_device(config.model.device)
     tokenizer = model_folder.tokenizer(folder)
     candidates = [sample.candidate for group in groups for sample in group.samples]
     problems = {group.problem.id: group.problem for group in groups}
@@ -61,9 +62,7 @@ def learn(
         return measure([_judgement(group, by_id, encoded) for group in test], temperature)
 
     before = metrics()
-    trainer = RewardTrainer(
-        model, settings, settings.tokens_per_batch, settings.objective, config.learning
-    )
+    trainer = RewardTrainer(model, settings, settings.tokens_per_batch, settings.objective, config.learning)
     steps = []
     for _ in range(epochs):
         order = rng.sample(mined, len(mined))

@@ -74,6 +74,7 @@ def tune(
     """Train `config.model` on `examples` and write a transformers folder. Raises `ModelError` before weights are
     loaded, `Diverged` later."""
     folder = str(config.model.folder)
+    model_folder.check_device(config.model.device)
     tokenizer = model_folder.tokenizer(folder)
     sequences = [encode(tokenizer, example.prompt, example.completion) for example in examples]
     model_folder.check_lengths(folder, sequences, f"{len(examples)} examples")

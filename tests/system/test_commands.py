@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from roles.reward import model as reward_model
 from tests.tiny import tiny_model
@@ -76,6 +77,10 @@ def test_evaluate_works_on_another_architecture_and_tokenizer(tmp_path):
         (["run", "nowhere.yaml"], ["nowhere.yaml", "cannot be read"]),
         (["run", POCKET, "--set", "sampling.n=0"], ["sampling.n = 0", "greater than or equal to 2"]),
         (["run", POCKET, "--set", "model.path=/nowhere"], ["model.path = '/nowhere'", "no such folder", "allowed"]),
+        (
+            ["run", POCKET, "--set", "sampling.engine.max_model_len=99999"],
+            ["sampling.engine.max_model_len = 99999", "positions; allowed are at most as many"],
+        ),
         (["run", POCKET, "--set", "suite=mbpp:/nowhere.jsonl"], ["/nowhere.jsonl"]),
         (["run", POCKET, "--set", "suite=bench:/x"], ["bench", "allowed", "humaneval, mbpp"]),
         (["run", POCKET, "--set", "evaluation.problems=5000"], ["evaluation.problems = 5000", "only 300"]),
@@ -90,6 +95,18 @@ def test_bad_input_is_one_message_and_exit_status_2(arguments, parts, tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
     for part in parts:
         assert part in done.stdout.replace("\n", " "), done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [(["tune", POCKET, "--out", "o"], "set it to cpu"), (["run", POCKET, "--set", "cluster.address=local"], "or cpu")],
+)
+def test_a_gpu_that_is_not_there_is_one_message(arguments, remedy, tmp_path):
+    done = driver(*arguments, "--set", "model.device=cuda", cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "model.device = cuda" in done.stdout
+    assert remedy in done.stdout.replace("\n", " ")
 
 
 def test_a_malformed_line_is_named_by_file_line_and_field(tmp_path):
