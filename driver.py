@@ -53,14 +53,15 @@ async def train(run: Run, inputs: Inputs) -> None:
     from actors.executor import BATCHES_AT_ONCE
     from actors.policy_learner import BASE_VERSION
     from actors.streams import Batch, Pool, Stream
+    from actors.supervisor import Supervisor
     from actors.telemetry import Timeline
     from actors.training import Checkpoints, Training
     from actors.view import View
-    from actors.weights import Follower, Versions
+    from actors.weights import Followers, Versions
 
     config, timeline, counts = run.config, Timeline(), stages.Counts()
     dashboard = connect(config)
-    crew = Crew.hire(config, run.folder, run.id)
+    crew = Crew(config, run.folder, run.id)
     generators = Pool(crew.generators, config.sampling.batches_in_flight)
     executors, scorers = Pool(crew.executors, BATCHES_AT_ONCE), Pool(crew.scorers)
     candidates, verdicts, scored, pairs = (
@@ -69,9 +70,12 @@ async def train(run: Run, inputs: Inputs) -> None:
     admission = Admission(config)
     rollouts = Stream[Batch]("rollouts", admission.limit // config.sampling.problems_per_batch)
     policy, reward = Versions("policy"), Versions("reward")
-    policy_followers = [Follower(policy, generator, version=BASE_VERSION) for generator in crew.generators]
-    followers = [*policy_followers, *(Follower(reward, scorer) for scorer in crew.scorers)]
-    held_out = HeldOut(inputs.held_out, policy_followers[0], executors, scorers, config, run.folder / "evaluation")
+    followers = (Followers(policy, crew.generators, version=BASE_VERSION), Followers(reward, crew.scorers))
+    held_out = HeldOut(inputs.held_out, followers[0], executors, scorers, config, run.folder / "evaluation")
+    supervisor = Supervisor(
+        crew, {"generator": generators, "executor": executors, "scorer": scorers},
+        {"generator": followers[0], "scorer": followers[1]}, timeline,
+    )  # fmt: skip
     view = View(
         console, counts, (candidates, verdicts, scored, rollouts, pairs),
         {"generators": generators, "executors": executors, "scorers": scorers},
@@ -81,7 +85,7 @@ async def train(run: Run, inputs: Inputs) -> None:
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(work)
-                for work in (view.show(), crew.collect(timeline, every_seconds=2.0), held_out.run())
+                for work in (view.show(), crew.collect(timeline), supervisor.run(), held_out.run())
             ]
             view.doing = "starting the engines and fine-tuning"
             training = Training(
@@ -99,7 +103,7 @@ async def train(run: Run, inputs: Inputs) -> None:
                     stages.score(verdicts, scorers, scored, rollouts, counts),
                     stages.mine(scored, crew.miner, admission, pairs, counts),
                     training.learn_rewards(pairs, counts),
-                    *(follower.run() for follower in followers),
+                    *(follower.run() for of_model in followers for follower in of_model),
                 )
             ]
             view.doing = "sampling, executing, scoring, mining and training at once"
@@ -112,7 +116,9 @@ async def train(run: Run, inputs: Inputs) -> None:
         await crew.close(timeline)
         ray.shutdown()
         timeline.write(run.timeline)
-    report = results.write_report(run, evaluated, timeline, admission, counts, view.peak_memory_bytes)
+    report = results.write_report(
+        run, evaluated, timeline, admission, counts, supervisor, view.peak_memory_bytes
+    )
     results.show(run, report, dashboard, console)
 
 

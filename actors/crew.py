@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import socket
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 
@@ -22,7 +22,9 @@ from actors.telemetry import Timeline
 from roles.config import Config, ConfigError
 from roles.sampling.settings import ENGINE_ENV
 
+WorkerRole = Literal["generator", "executor", "scorer"]
 ROLES = ("generator", "executor", "scorer", "learner")  # Ray resources; see cluster.yaml
+_COLLECT_SECONDS = 2.0
 _LEARNERS = 2  # of the policy and of the reward model
 _PLENTY = 1000.0  # a Ray of our own has room for every worker: the processes share the cores
 _ROOT = Path(__file__).parent.parent
@@ -84,82 +86,82 @@ def _answers(address: str) -> None:
         ) from error
 
 
-@dataclasses.dataclass(frozen=True)
 class Crew:
-    generators: list[Any]
-    executors: list[Any]
-    scorers: list[Any]
-    miner: Any
-    reward_learner: Any
-    policy_learner: Any
+    """The actors of a run. They load their models in parallel."""
 
-    @classmethod
-    def hire(cls, config: Config, run_dir: Path, run_id: str) -> Crew:
-        """Create the actors; they load their models in parallel."""
-        model, device, seed = str(config.model.folder), config.model.device, config.seed
-
-        def place(kind: type, role: str, *arguments: Any) -> Any:
-            gpus = 1 if device == "cuda" and role != "executor" and kind is not Miner else 0
-            options: dict[str, Any] = {"num_cpus": 0, "num_gpus": gpus, "resources": {role: 1}}
-            if kind is Generator:
-                options["max_concurrency"] = 64
-            else:
-                if kind is Executor:
-                    options["max_concurrency"] = BATCHES_AT_ONCE
-                options["concurrency_groups"] = {"control": 1}
-            return ray.remote(**options)(kind).remote(*arguments)
-
-        return cls(
-            policy_learner=place(
-                PolicyLearner, "learner", "policy learner", model, run_dir, config.policy, config.sampling.temperature,
-                device, seed, config.learning,
-            ),
-            generators=[
-                place(Generator, "generator", f"generator {i}", model, config.sampling.engine)
-                for i in range(config.workers.generators)
-            ],
-            reward_learner=place(
-                RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed, config.learning
-            ),
-            executors=[
-                place(
-                    Executor, "executor", f"executor {i}", config.executor.limits, config.executor.jails,
-                    config.executor.minimum_tier,
-                )
-                for i in range(config.workers.executors)
-            ],
-            scorers=[
-                place(Scorer, "scorer", f"scorer {i}", model, config.reward, device)
-                for i in range(config.workers.scorers)
-            ],
-            miner=place(Miner, "learner", "miner", run_dir / "ledger", run_id, config.mining, seed),
+    def __init__(self, config: Config, run_dir: Path, run_id: str) -> None:
+        self._config, self._hired = config, Counter[str]()
+        model, device, seed, learning = str(config.model.folder), config.model.device, config.seed, config.learning
+        self.policy_learner = self._place(
+            PolicyLearner, "learner", "policy learner", model, run_dir, config.policy, config.sampling.temperature,
+            device, seed, learning,
         )  # fmt: skip
+        self.generators = [self._hire("generator") for _ in range(config.workers.generators)]
+        self.reward_learner = self._place(
+            RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed, learning
+        )
+        self.executors = [self._hire("executor") for _ in range(config.workers.executors)]
+        self.scorers = [self._hire("scorer") for _ in range(config.workers.scorers)]
+        self.miner = self._place(Miner, "learner", "miner", run_dir / "ledger", run_id, config.mining, seed)
 
     @property
-    def everyone(self) -> list[Any]:
-        single = [self.miner, self.reward_learner, self.policy_learner]
-        return [*self.generators, *self.executors, *self.scorers, *single]
+    def learners(self) -> list[Any]:
+        """Those that hold state."""
+        return [self.miner, self.reward_learner, self.policy_learner]
 
-    async def collect(self, timeline: Timeline, every_seconds: float) -> None:
-        """Bring what the actors recorded into `timeline`, for ever."""
+    def replace(self, role: WorkerRole, dead: Any) -> Any:
+        """A new worker in the place of a dead one, which is ended for good if it is not quite dead."""
+        ray.kill(dead)
+        workers = {"generator": self.generators, "executor": self.executors, "scorer": self.scorers}[role]
+        workers.remove(dead)
+        workers.append(self._hire(role))
+        return workers[-1]
 
-        async def one(actor: Any) -> None:
-            while True:
-                await asyncio.sleep(every_seconds)
-                timeline.add(await actor.drain.remote())
+    async def collect(self, timeline: Timeline) -> None:
+        """Bring what the learners recorded into `timeline`, for ever. Raises Ray's error when one of them dies."""
+        await asyncio.gather(*(self._collect(learner, timeline) for learner in self.learners))
 
-        async with asyncio.TaskGroup() as tasks:
-            for actor in self.everyone:
-                tasks.create_task(one(actor))
+    async def collect_from(self, worker: Any, timeline: Timeline) -> None:
+        """Bring what `worker` recorded into `timeline` for as long as it lives."""
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            await self._collect(worker, timeline)
 
     async def close(self, timeline: Timeline) -> None:
         """Collect once more, then end engines and jails."""
-        drained = await asyncio.gather(*(actor.drain.remote() for actor in self.everyone), return_exceptions=True)
+        everyone = [*self.generators, *self.executors, *self.scorers, *self.learners]
+        drained = await asyncio.gather(*(actor.drain.remote() for actor in everyone), return_exceptions=True)
         for entry in drained:
             if not isinstance(entry, BaseException):
                 timeline.add(entry)
         closing = [actor.close.remote() for actor in [*self.generators, *self.executors]]
         await asyncio.wait([asyncio.ensure_future(_quietly(reference)) for reference in closing], timeout=5)
+
+    async def _collect(self, actor: Any, timeline: Timeline) -> None:
+        while True:
+            await asyncio.sleep(_COLLECT_SECONDS)
+            timeline.add(await actor.drain.remote())
+
+    def _hire(self, role: WorkerRole) -> Any:
+        config, model = self._config, str(self._config.model.folder)
+        name = f"{role} {self._hired[role]}"
+        self._hired[role] += 1
+        if role == "generator":
+            return self._place(Generator, role, name, model, config.sampling.engine)
+        if role == "executor":
+            executor = config.executor
+            return self._place(Executor, role, name, executor.limits, executor.jails, executor.minimum_tier)
+        return self._place(Scorer, role, name, model, config.reward, config.model.device)
+
+    def _place(self, kind: type, role: str, *arguments: Any) -> Any:
+        gpus = 1 if self._config.model.device == "cuda" and role != "executor" and kind is not Miner else 0
+        options: dict[str, Any] = {"num_cpus": 0, "num_gpus": gpus, "resources": {role: 1}}
+        if kind is Generator:
+            options["max_concurrency"] = 64
+        else:
+            if kind is Executor:
+                options["max_concurrency"] = BATCHES_AT_ONCE
+            options["concurrency_groups"] = {"control": 1}
+        return ray.remote(**options)(kind).remote(*arguments)
 
 
 async def _quietly(reference: ray.ObjectRef) -> None:

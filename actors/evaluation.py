@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
 
 from actors.generator import Request
 from actors.streams import Pool
-from actors.weights import Follower
+from actors.weights import Followers
 from roles.config import Config
 from roles.evaluation import lengths, mean_log_probs, pass_rates, passed
 from roles.mining.ledger import Ledger, read
@@ -49,10 +50,16 @@ class _Samples:
 
 class HeldOut:
     def __init__(
-        self, problems: list[Problem], generator: Follower, executors: Pool, scorers: Pool, config: Config, folder: Path
+        self,
+        problems: list[Problem],
+        generators: Followers,
+        executors: Pool,
+        scorers: Pool,
+        config: Config,
+        folder: Path,
     ) -> None:
-        self._problems, self._generator, self._executors, self._scorers = problems, generator, executors, scorers
-        self._chunks = Pool([generator.worker], config.sampling.batches_in_flight)
+        self._problems, self._generators, self._executors, self._scorers = problems, generators, executors, scorers
+        self._requests_at_once = config.sampling.batches_in_flight
         self._settings = config.evaluation
         self._max_tokens = config.sampling.max_tokens
         self._chunk = config.sampling.problems_per_batch
@@ -121,10 +128,16 @@ class HeldOut:
         self, tasks: asyncio.TaskGroup, name: str, version: int, weights: ray.ObjectRef | None, sampled: asyncio.Event
     ) -> _Samples:
         chunks = [self._problems[i : i + self._chunk] for i in range(0, len(self._problems), self._chunk)]
-        async with self._generator.held_at(version, weights):
-            sampling = [tasks.create_task(self._sample_chunk(name, chunk)) for chunk in chunks]
-            executing = [tasks.create_task(self._execute_chunk(chunk)) for chunk in sampling]
-            await asyncio.gather(*sampling)
+        while True:
+            follower = await self._generators.one()
+            try:
+                async with follower.held_at(version, weights) as generator:
+                    pool = Pool([generator], self._requests_at_once)
+                    sampling = [self._sample_chunk(pool, name, chunk, tasks) for chunk in chunks]
+                    executing = await asyncio.gather(*sampling)
+                break
+            except ray.exceptions.RayActorError:
+                self._generators.drop(follower.worker)  # and all is sampled anew by another
         sampled.set()
         done = await asyncio.gather(*executing)
         candidates = [candidate for chunk, _ in done for candidate in chunk]
@@ -134,25 +147,29 @@ class HeldOut:
         ledger.append(Verdict, verdicts)
         return self._assemble(version, candidates, verdicts)
 
-    async def _sample_chunk(self, name: str, problems: list[Problem]) -> tuple[ray.ObjectRef, ray.ObjectRef]:
-        """Problems and candidates."""
+    async def _sample_chunk(
+        self, pool: Pool, name: str, problems: list[Problem], tasks: asyncio.TaskGroup
+    ) -> asyncio.Task[tuple[list[Candidate], list[Verdict]]]:
+        """The execution of what was sampled, which is under way then."""
         groups = tuple(f"{name}/{problem.id}" for problem in problems)
         settings = self._settings
         request = Request(groups, settings.n, settings.temperature, self._max_tokens, "sample held-out")
         batch = ray.put(to_batch(Problem, problems))
-        async with self._chunks.lease() as generator:
+        async with pool.lease() as generator:
             tokens, candidates = generator.sample.remote(batch, request)
             await tokens
         self.sampled += request.n * len(problems)
-        return batch, candidates
+        return tasks.create_task(self._execute_chunk(batch, candidates))
 
     async def _execute_chunk(
-        self, sampling: asyncio.Task[tuple[ray.ObjectRef, ray.ObjectRef]]
+        self, problems: ray.ObjectRef, candidates: ray.ObjectRef
     ) -> tuple[list[Candidate], list[Verdict]]:
-        problems, candidates = await sampling
-        async with self._executors.lease() as executor:
+        async def execute(executor: Any) -> ray.ObjectRef:
             receipt, verdicts = executor.execute.remote(problems, candidates)
             await receipt
+            return verdicts
+
+        verdicts = await self._executors.call(execute)
         return from_batch(Candidate, await candidates), from_batch(Verdict, await verdicts)
 
     async def _load(self, name: str, version: int) -> _Samples | None:
@@ -173,13 +190,8 @@ class HeldOut:
 
     async def _rank(self, name: str, ranker: Ranker) -> None:
         samples = self._samples[name]
-        async with self._scorers.lease() as scorer:
-            scores = from_batch(
-                Score,
-                await scorer.rank.remote(
-                    *samples.references, ranker.head, ranker.reference, ranker.version, ranker.weights
-                ),
-            )
+        arguments = (*samples.references, ranker.head, ranker.reference, ranker.version, ranker.weights)
+        scores = from_batch(Score, await self._scorers.call(lambda scorer: scorer.rank.remote(*arguments)))
         samples.scores[ranker.name] = self._grid(np.array([scored.reward for scored in scores]))
         async with self._changed:
             self._changed.notify_all()

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from actors.admission import Admission
 from actors.stages import Counts
+from actors.supervisor import Supervisor
 from actors.telemetry import Timeline
 from roles.ranking import report as reports
 from roles.ranking import table
@@ -20,7 +21,13 @@ from roles.run_folder import Run
 
 
 def write_report(
-    run: Run, evaluated: list[EvaluatedPolicy], timeline: Timeline, admission: Admission, counts: Counts, memory: int
+    run: Run,
+    evaluated: list[EvaluatedPolicy],
+    timeline: Timeline,
+    admission: Admission,
+    counts: Counts,
+    supervisor: Supervisor,
+    memory: int,
 ) -> Report:
     """Write `report.json`, which also marks the run as complete."""
     config = run.config
@@ -41,6 +48,7 @@ def write_report(
             "samples": counts.samples, "tokens": counts.tokens, "verdicts": dict(counts.verdicts),
             "pairs": counts.pairs, "hard_pairs": counts.hard_pairs, "false_favourites": counts.false_favourites,
             "executors": {name: dataclasses.asdict(load) for name, load in counts.executors.items()},
+            "worker_deaths": dict(supervisor.deaths), "redelivered": supervisor.redelivered,
         },
         table=rows,
         differences=differences,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import ray
 
+_ATTEMPTS = 3
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -55,29 +56,90 @@ class Stream(Generic[T]):
         return [await self._queue.get() for _ in range(count)]
 
 
+class Poisonous(RuntimeError):
+    """Several workers died while they served the same item."""
+
+
 class Pool:
-    """Workers of one kind, each with a number of calls that it may serve at once."""
+    """Workers of one kind, each with a number of calls that it may serve at once. Workers come and go.
 
-    def __init__(self, workers: Sequence[Any], calls_each: int = 1) -> None:
-        self.workers = list(workers)
-        self._free: asyncio.Queue[Any] = asyncio.Queue()
-        for _ in range(calls_each):
-            for worker in self.workers:
-                self._free.put_nowait(worker)
-        self.capacity = self._free.qsize()
+    Invariant: what is given to `call` is served once, or raises; a worker that died is never leased again.
+    """
 
-    @asynccontextmanager
-    async def lease(self) -> AsyncIterator[Any]:
-        """A worker with room for one more call."""
-        worker = await self._free.get()
-        try:
-            yield worker
-        finally:
-            self._free.put_nowait(worker)
+    def __init__(self, workers: Iterable[Any], calls_each: int = 1) -> None:
+        self.calls_each = calls_each
+        self.redelivered = 0  # calls that another worker had to serve
+        self._room = dict.fromkeys(workers, calls_each)  # calls that each may still be given
+        self._leaving: set[Any] = set()
+        self._changed = asyncio.Condition()
+        self._dead: asyncio.Queue[Any] = asyncio.Queue()
+
+    @property
+    def workers(self) -> list[Any]:
+        return list(self._room)
+
+    @property
+    def capacity(self) -> int:
+        return self.calls_each * len(self._room)
 
     @property
     def busy(self) -> int:
-        return self.capacity - self._free.qsize()
+        return self.capacity - sum(self._room.values())
+
+    async def add(self, worker: Any) -> None:
+        async with self._changed:
+            self._room[worker] = self.calls_each
+            self._changed.notify_all()
+
+    async def remove(self, worker: Any) -> None:
+        """Give `worker` nothing more, and wait until it has served what it has."""
+        async with self._changed:
+            self._leaving.add(worker)
+            await self._changed.wait_for(lambda: self._room.get(worker, self.calls_each) == self.calls_each)
+            self._room.pop(worker, None)
+            self._leaving.discard(worker)
+
+    async def died(self, worker: Any) -> None:
+        """Take `worker` out for good. Whoever noticed says so; it is told to `death` once."""
+        async with self._changed:
+            if self._room.pop(worker, None) is not None:
+                self._dead.put_nowait(worker)
+            self._changed.notify_all()
+
+    async def death(self) -> Any:
+        """The next worker that died, waiting for it."""
+        return await self._dead.get()
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[Any]:
+        """The worker with most room, once one has room for another call."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._freest() is not None)
+            worker = self._freest()
+            self._room[worker] -= 1
+        try:
+            yield worker
+        finally:
+            if worker in self._room:
+                self._room[worker] += 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def call(self, work: Callable[[Any], Awaitable[U]]) -> U:
+        """The result of `work` with a worker, or with another one if that dies. Raises `Poisonous`."""
+        for _ in range(_ATTEMPTS):
+            async with self.lease() as worker:
+                try:
+                    return await work(worker)
+                except ray.exceptions.RayActorError as error:
+                    last = error
+                    await self.died(worker)
+                    self.redelivered += 1
+        raise Poisonous(f"{_ATTEMPTS} workers in turn died while serving the same item; the last: {last}") from last
+
+    def _freest(self) -> Any:
+        free = [worker for worker, room in self._room.items() if room and worker not in self._leaving]
+        return max(free, key=self._room.__getitem__, default=None)
 
 
 async def serve(
@@ -87,13 +149,14 @@ async def serve(
 
     While a result waits for room in the next stream its worker is free for other callers, but no further item is taken.
     """
+    on_their_way: set[asyncio.Task[None]] = set()
+
+    async def one(item: T) -> None:
+        await deliver(await pool.call(lambda worker: work(worker, item)))
+
     async with asyncio.TaskGroup() as tasks:
-
-        async def one() -> None:
-            async for item in source:
-                async with pool.lease() as worker:
-                    result = await work(worker, item)
-                await deliver(result)
-
-        for _ in range(pool.capacity):
-            tasks.create_task(one())
+        while True:
+            while len(on_their_way) >= max(1, pool.capacity):
+                _, on_their_way = await asyncio.wait(on_their_way, return_when=asyncio.FIRST_COMPLETED)
+            (item,) = await source.take(1)
+            on_their_way.add(tasks.create_task(one(item)))

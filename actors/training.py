@@ -18,7 +18,7 @@ from actors.policy_learner import BASE_VERSION
 from actors.reward_learner import RewardProgress
 from actors.stages import Counts
 from actors.streams import Batch, Stream
-from actors.weights import Follower, Versions
+from actors.weights import Followers, Versions
 from roles.config import Config
 from roles.ranking.table import CONTROL, reward_model
 from roles.records import Problem, to_batch
@@ -64,7 +64,7 @@ class Training:
     crew: Crew
     policy: Versions
     reward: Versions
-    followers: list[Follower]  # of generators and scorers
+    followers: tuple[Followers, ...]  # of generators and scorers
     held_out: HeldOut
     admission: Admission
     checkpoints: Checkpoints
@@ -101,7 +101,7 @@ class Training:
         else:
             await self._evaluate("sft", policy)
             await self.crew.policy_learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
-        await asyncio.gather(*(follower.catch_up() for follower in self.followers))
+        await asyncio.gather(*(follower.catch_up() for followers in self.followers for follower in followers))
         return steps
 
     async def _start_generators(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,9 +55,10 @@ class Follower:
             await self._update(*await self._versions.after(-1))
 
     async def run(self) -> None:
-        """Catch up for ever."""
-        while True:
-            await self.catch_up()
+        """Catch up for as long as the worker lives."""
+        with contextlib.suppress(ray.exceptions.RayActorError):  # the supervisor sees to it
+            while True:
+                await self.catch_up()
 
     @asynccontextmanager
     async def held_at(self, version: int, weights: ray.ObjectRef | None) -> AsyncIterator[Any]:
@@ -72,3 +74,35 @@ class Follower:
         if version != self._version:
             await self.worker.update.remote(version, weights)
             self._version = version
+
+
+class Followers:
+    """The followers of all workers that take up one model. Workers come and go."""
+
+    def __init__(self, versions: Versions, workers: Sequence[Any], version: int = -1) -> None:
+        """`version` is that which a worker has when it is new."""
+        self._versions, self._version = versions, version
+        self._living = [Follower(versions, worker, version) for worker in workers]
+        self._changed = asyncio.Condition()
+
+    def __iter__(self) -> Iterator[Follower]:
+        return iter(list(self._living))
+
+    async def one(self) -> Follower:
+        """A follower whose worker lives as far as is known, waiting for one."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._living)
+            return self._living[0]
+
+    def drop(self, worker: Any) -> None:
+        self._living = [follower for follower in self._living if follower.worker is not worker]
+
+    async def replace(self, dead: Any, worker: Any) -> Follower:
+        """The follower of a new `worker`, which has the newest version when this returns."""
+        self.drop(dead)
+        follower = Follower(self._versions, worker, self._version)
+        await follower.catch_up()
+        async with self._changed:
+            self._living.append(follower)
+            self._changed.notify_all()
+        return follower

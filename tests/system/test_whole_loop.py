@@ -198,3 +198,42 @@ def test_the_loop_trains_in_other_ways_by_one_value_each(way, tmp_path):
     names = safe_open(folder / "model.safetensors", "pt").keys()
     assert not [name for name in names if "lora" in name or "base_layer" in name]
     sft.pretrained(str(run_dir / "models" / "policy"))
+
+
+def test_workers_that_are_killed_are_replaced_and_nothing_is_lost(tmp_path):
+    run_dir = tmp_path / "run"
+    environment = {**os.environ, "RUN_UNDER_TEST": str(run_dir), "OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen(
+        command(run_dir, **{"evaluation.problems": 6}), env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    scored = run_dir / "ledger" / ledger.FOLDERS[Score]
+    for name in ("Executor", "Scorer", "Generator"):
+        deadline, before = time.monotonic() + 240, len(list(scored.glob("*.parquet")))
+        while len(list(scored.glob("*.parquet"))) <= before and time.monotonic() < deadline:
+            assert run.poll() is None, run.communicate()[0]
+            time.sleep(0.1)
+        os.kill(worker_of(run_dir, name), signal.SIGKILL)
+    output, _ = run.communicate(timeout=400)
+    assert run.returncode == 0, output
+    report = reports.read(run_dir / "report.json")
+    assert report.counts["worker_deaths"] == {"executor": 1, "scorer": 1, "generator": 1}
+    assert report.invariant["trained"] == report.invariant["submitted"] == 2 * 3 * 8
+    assert report.invariant["trained_twice"] == report.invariant["dropped"] == 0
+    for kind, name in ((Candidate, "id"), (Verdict, "candidate_id"), (Score, "candidate_id")):
+        ids = [getattr(record, name) for record in ledger.read(run_dir / "ledger", kind)]
+        assert len(ids) == len(set(ids))
+    assert processes_of(run_dir) == []
+
+
+def worker_of(run_dir: Path, name: str) -> int:
+    """The process of an actor of this run."""
+    for process in psutil.process_iter():
+        try:
+            if process.cmdline()[:1] and process.cmdline()[0].startswith(f"ray::{name}") and (
+                process.environ().get("RUN_UNDER_TEST") == str(run_dir)
+            ):
+                return process.pid
+        except psutil.Error:
+            continue
+    raise AssertionError(f"there is no {name}")
