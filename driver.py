@@ -61,6 +61,7 @@ async def train(run: Run, inputs: Inputs) -> None:
 
     config, timeline, counts = run.config, Timeline(), stages.Counts()
     dashboard = connect(config)
+    run.note_ray(ray.get_runtime_context().gcs_address)
     crew = Crew(config, run.folder, run.id)
     generators = Pool(crew.generators, config.sampling.batches_in_flight)
     executors, scorers = Pool(crew.executors, BATCHES_AT_ONCE), Pool(crew.scorers)
@@ -322,6 +323,19 @@ def status(run_dir: Annotated[Path | None, typer.Argument(help="by default the n
     if run.status.exists():
         for name, value in json.loads(run.status.read_text())["facts"].items():
             console.print(f"  {name:14} {value}")
+
+
+@app.command()
+def scale(
+    changes: Annotated[list[str], typer.Argument(help="generators=N, executors=N, scorers=N")],
+    run_dir: Annotated[Path | None, typer.Option(help="by default the newest run")] = None,
+) -> None:
+    """Change how many workers a running job has."""
+    from actors import scaling
+
+    parsed = scaling.parse(changes)
+    wanted = scaling.ask(run_folder.existing(run_dir), parsed)
+    console.print(", ".join(f"{count} {role}s" for role, count in wanted.items()) + " are wanted now")
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import ray
 
+from actors.control import Control
 from actors.executor import BATCHES_AT_ONCE, Executor
 from actors.generator import Generator
 from actors.miner import Miner
@@ -24,6 +25,7 @@ from roles.sampling.settings import ENGINE_ENV
 
 WorkerRole = Literal["generator", "executor", "scorer"]
 ROLES = ("generator", "executor", "scorer", "learner")  # Ray resources; see cluster.yaml
+NAMESPACE = "rewardranker"
 _COLLECT_SECONDS = 2.0
 _LEARNERS = 2  # of the policy and of the reward model
 _PLENTY = 1000.0  # a Ray of our own has room for every worker: the processes share the cores
@@ -38,7 +40,7 @@ def connect(config: Config) -> str:
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of calls that nobody awaits when a run is broken off
     environment = {**ENGINE_ENV, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
     options: dict[str, Any] = {
-        "namespace": "rewardranker", "log_to_driver": False, "logging_level": "ERROR",
+        "namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR",
         "runtime_env": {"env_vars": environment},
     }  # fmt: skip
     address = config.cluster.address
@@ -86,6 +88,11 @@ def _answers(address: str) -> None:
         ) from error
 
 
+def control_name(run_dir: Path) -> str:
+    """Of the actor by which a run is scaled, in Ray's namespace `NAMESPACE`."""
+    return f"control of {run_dir}"
+
+
 class Crew:
     """The actors of a run. They load their models in parallel."""
 
@@ -96,26 +103,34 @@ class Crew:
             PolicyLearner, "learner", "policy learner", model, run_dir, config.policy, config.sampling.temperature,
             device, seed, learning,
         )  # fmt: skip
-        self.generators = [self._hire("generator") for _ in range(config.workers.generators)]
+        self.generators = [self._new("generator") for _ in range(config.workers.generators)]
         self.reward_learner = self._place(
             RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed, learning
         )
-        self.executors = [self._hire("executor") for _ in range(config.workers.executors)]
-        self.scorers = [self._hire("scorer") for _ in range(config.workers.scorers)]
+        self.executors = [self._new("executor") for _ in range(config.workers.executors)]
+        self.scorers = [self._new("scorer") for _ in range(config.workers.scorers)]
         self.miner = self._place(Miner, "learner", "miner", run_dir / "ledger", run_id, config.mining, seed)
+        self._workers: dict[WorkerRole, list[Any]] = {
+            "generator": self.generators, "executor": self.executors, "scorer": self.scorers,
+        }  # fmt: skip
+        wanted = {role: len(workers) for role, workers in self._workers.items()}
+        self.control = ray.remote(num_cpus=0)(Control).options(name=control_name(run_dir)).remote(wanted)
 
     @property
     def learners(self) -> list[Any]:
         """Those that hold state."""
         return [self.miner, self.reward_learner, self.policy_learner]
 
-    def replace(self, role: WorkerRole, dead: Any) -> Any:
-        """A new worker in the place of a dead one, which is ended for good if it is not quite dead."""
-        ray.kill(dead)
-        workers = {"generator": self.generators, "executor": self.executors, "scorer": self.scorers}[role]
-        workers.remove(dead)
-        workers.append(self._hire(role))
-        return workers[-1]
+    def hire(self, role: WorkerRole) -> Any:
+        """A new worker, which may still be on its way up."""
+        worker = self._new(role)
+        self._workers[role].append(worker)
+        return worker
+
+    def dismiss(self, role: WorkerRole, worker: Any) -> None:
+        """End a worker, dead or not."""
+        ray.kill(worker)
+        self._workers[role].remove(worker)
 
     async def collect(self, timeline: Timeline) -> None:
         """Bring what the learners recorded into `timeline`, for ever. Raises Ray's error when one of them dies."""
@@ -126,22 +141,24 @@ class Crew:
         with contextlib.suppress(ray.exceptions.RayActorError):
             await self._collect(worker, timeline)
 
+    async def farewell(self, actor: Any, timeline: Timeline) -> None:
+        """Collect once more, and end the engine or the jails of `actor` if it has some."""
+        with contextlib.suppress(ray.exceptions.RayError):  # it is dead already, which is what closing is for
+            timeline.add(await actor.drain.remote())
+            if hasattr(actor, "close"):
+                await actor.close.remote()
+
     async def close(self, timeline: Timeline) -> None:
-        """Collect once more, then end engines and jails."""
         everyone = [*self.generators, *self.executors, *self.scorers, *self.learners]
-        drained = await asyncio.gather(*(actor.drain.remote() for actor in everyone), return_exceptions=True)
-        for entry in drained:
-            if not isinstance(entry, BaseException):
-                timeline.add(entry)
-        closing = [actor.close.remote() for actor in [*self.generators, *self.executors]]
-        await asyncio.wait([asyncio.ensure_future(_quietly(reference)) for reference in closing], timeout=5)
+        leaving = [asyncio.ensure_future(self.farewell(actor, timeline)) for actor in everyone]
+        await asyncio.wait(leaving, timeout=5)
 
     async def _collect(self, actor: Any, timeline: Timeline) -> None:
         while True:
             await asyncio.sleep(_COLLECT_SECONDS)
             timeline.add(await actor.drain.remote())
 
-    def _hire(self, role: WorkerRole) -> Any:
+    def _new(self, role: WorkerRole) -> Any:
         config, model = self._config, str(self._config.model.folder)
         name = f"{role} {self._hired[role]}"
         self._hired[role] += 1
@@ -162,8 +179,3 @@ class Crew:
                 options["max_concurrency"] = BATCHES_AT_ONCE
             options["concurrency_groups"] = {"control": 1}
         return ray.remote(**options)(kind).remote(*arguments)
-
-
-async def _quietly(reference: ray.ObjectRef) -> None:
-    with contextlib.suppress(ray.exceptions.RayError):  # it is dead already, which is what closing is for
-        await reference

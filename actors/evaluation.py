@@ -137,7 +137,7 @@ class HeldOut:
                     executing = await asyncio.gather(*sampling)
                 break
             except ray.exceptions.RayActorError:
-                self._generators.drop(follower.worker)  # and all is sampled anew by another
+                await self._generators.retire(follower.worker)  # and all is sampled anew by another
         sampled.set()
         done = await asyncio.gather(*executing)
         candidates = [candidate for chunk, _ in done for candidate in chunk]

@@ -70,6 +70,11 @@ class Follower:
                 raise ValueError(f"the worker has v{self._version} and cannot be held at v{version} without weights")
             yield self.worker
 
+    async def let_go(self) -> None:
+        """Wait until nobody holds the worker."""
+        async with self._lock:
+            pass
+
     async def _update(self, version: int, weights: ray.ObjectRef) -> None:
         if version != self._version:
             await self.worker.update.remote(version, weights)
@@ -94,15 +99,17 @@ class Followers:
             await self._changed.wait_for(lambda: self._living)
             return self._living[0]
 
-    def drop(self, worker: Any) -> None:
-        self._living = [follower for follower in self._living if follower.worker is not worker]
-
-    async def replace(self, dead: Any, worker: Any) -> Follower:
+    async def join(self, worker: Any) -> Follower:
         """The follower of a new `worker`, which has the newest version when this returns."""
-        self.drop(dead)
         follower = Follower(self._versions, worker, self._version)
         await follower.catch_up()
         async with self._changed:
             self._living.append(follower)
             self._changed.notify_all()
         return follower
+
+    async def retire(self, worker: Any) -> None:
+        """Name `worker` to nobody any more, and wait until nobody holds it."""
+        for follower in [follower for follower in self._living if follower.worker is worker]:
+            self._living.remove(follower)
+            await follower.let_go()

@@ -50,6 +50,15 @@ class Run:
         aside.write_text(json.dumps({"pid": os.getpid(), "time": time.time(), "facts": facts}))
         os.replace(aside, self.status)
 
+    def note_ray(self, address: str) -> None:
+        """Say which Ray the run is on; whoever scales it asks there."""
+        (self.folder / "ray_address").write_text(address)
+
+    @property
+    def ray_address(self) -> str | None:
+        path = self.folder / "ray_address"
+        return path.read_text() if path.exists() else None
+
     @property
     def alive(self) -> bool:
         """Whether the process that last noted its status is still running on this machine."""

@@ -87,6 +87,7 @@ def test_evaluate_works_on_another_architecture_and_tokenizer(tmp_path):
         (["run", POCKET, "--set", "evaluation.split=dev"], ["dev", "validation"]),
         (["run", POCKET, "--set", "cluster.address=127.0.0.1:1"], ["cluster.address = '127.0.0.1:1'", "no Ray"]),
         (["report", "/nowhere"], ["/nowhere holds no run"]),
+        (["scale", "executors=0"], ["scale 'executors=0'", "executors=N", "N >= 1"]),
     ],
 )
 def test_bad_input_is_one_message_and_exit_status_2(arguments, parts, tmp_path):

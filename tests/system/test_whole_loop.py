@@ -200,7 +200,7 @@ def test_the_loop_trains_in_other_ways_by_one_value_each(way, tmp_path):
     sft.pretrained(str(run_dir / "models" / "policy"))
 
 
-def test_workers_that_are_killed_are_replaced_and_nothing_is_lost(tmp_path):
+def test_workers_are_killed_and_scaled_and_nothing_is_lost(tmp_path):
     run_dir = tmp_path / "run"
     environment = {**os.environ, "RUN_UNDER_TEST": str(run_dir), "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(
@@ -208,12 +208,19 @@ def test_workers_that_are_killed_are_replaced_and_nothing_is_lost(tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     scored = run_dir / "ledger" / ledger.FOLDERS[Score]
-    for name in ("Executor", "Scorer", "Generator"):
+    for name, changes in (
+        ("Executor", ["executors=3", "scorers=2"]), ("Scorer", ["executors=1", "scorers=1"]), ("Generator", []),
+    ):  # fmt: skip
         deadline, before = time.monotonic() + 240, len(list(scored.glob("*.parquet")))
         while len(list(scored.glob("*.parquet"))) <= before and time.monotonic() < deadline:
             assert run.poll() is None, run.communicate()[0]
             time.sleep(0.1)
         os.kill(worker_of(run_dir, name), signal.SIGKILL)
+        if changes:
+            scale = [sys.executable, str(ROOT / "driver.py"), "scale", *changes, "--run-dir", str(run_dir)]
+            done = subprocess.run(scale, env=environment, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert f"{changes[0][-1]} executors, {changes[1][-1]} scorers are wanted now" in done.stdout
     output, _ = run.communicate(timeout=400)
     assert run.returncode == 0, output
     report = reports.read(run_dir / "report.json")
@@ -223,6 +230,10 @@ def test_workers_that_are_killed_are_replaced_and_nothing_is_lost(tmp_path):
     for kind, name in ((Candidate, "id"), (Verdict, "candidate_id"), (Score, "candidate_id")):
         ids = [getattr(record, name) for record in ledger.read(run_dir / "ledger", kind)]
         assert len(ids) == len(set(ids))
+    events = json.loads((run_dir / "timeline.json").read_text())["traceEvents"]
+    actors = {event["args"]["name"] for event in events if event["ph"] == "M"}
+    assert len([name for name in actors if name.startswith("executor")]) >= 3
+    assert len([name for name in actors if name.startswith("scorer")]) >= 2
     assert processes_of(run_dir) == []
 
 
