@@ -1,6 +1,6 @@
 """The engine of many processes: DeepSpeed with ZeRO (arXiv 1910.02054) over gloo on CPUs and NCCL on GPUs.
 
-Started by a launcher that sets RANK and WORLD_SIZE (torchrun, deepspeed), a process joins the others; else it is alone.
+Started by a launcher (torchrun, deepspeed) a process joins the others; else it is alone.
 Weights stay float32 in every stage, as in the torch engine, so that both compute the same.
 """
 
@@ -22,6 +22,7 @@ from roles.trunk import agreed_pieces
 
 T = TypeVar("T")
 BUCKET = 50_000_000  # numbers that are reduced at once
+_LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets; libraries set some of them too
 KEPT_WHOLE = 100_000  # numbers of a weight up to which stage 3 does not share it out
 
 
@@ -153,7 +154,7 @@ def _joined(device: torch.device) -> Any:
         raise ValueError(f"model.device = {device.type}, but DeepSpeed uses {found}: set DS_ACCELERATOR={device.type}")
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not distributed.is_initialized():
-        alone = "WORLD_SIZE" not in os.environ
+        alone = not all(name in os.environ for name in _LAUNCHED)
         place: dict[str, Any] = {"store": distributed.HashStore(), "rank": 0, "world_size": 1} if alone else {}  # type: ignore[attr-defined]
         distributed.init_process_group(backend, **place)
     # An operation for inference that it would compile for a minute, with a buffer that it would leave behind.
