@@ -128,9 +128,10 @@ class Crew:
         return worker
 
     def dismiss(self, role: WorkerRole, worker: Any) -> None:
-        """End a worker, dead or not."""
-        ray.kill(worker)
-        self._workers[role].remove(worker)
+        """End a worker, dead or not, if it is still one."""
+        if worker in self._workers[role]:
+            self._workers[role].remove(worker)
+            ray.kill(worker)
 
     async def collect(self, timeline: Timeline) -> None:
         """Bring what the learners recorded into `timeline`, for ever. Raises Ray's error when one of them dies."""

@@ -76,7 +76,8 @@ class Pool:
 
     @property
     def workers(self) -> list[Any]:
-        return list(self._room)
+        """Those that are here to stay."""
+        return [worker for worker in self._room if worker not in self._leaving]
 
     @property
     def capacity(self) -> int:
@@ -138,8 +139,7 @@ class Pool:
         raise Poisonous(f"{_ATTEMPTS} workers in turn died while serving the same item; the last: {last}") from last
 
     def _freest(self) -> Any:
-        free = [worker for worker, room in self._room.items() if room and worker not in self._leaving]
-        return max(free, key=self._room.__getitem__, default=None)
+        return max(filter(self._room.__getitem__, self.workers), key=self._room.__getitem__, default=None)
 
 
 async def serve(

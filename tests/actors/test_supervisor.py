@@ -103,6 +103,7 @@ def test_a_worker_that_leaves_serves_what_it_has_and_gets_no_more():
         leaving = asyncio.create_task(pool.remove(first))
         await asyncio.sleep(0.01)
         assert not leaving.done()
+        assert (pool.workers, pool.capacity, pool.busy) == ([], 1, 1)
         waiting = asyncio.create_task(pool.call(work))
         await pool.add(second)
         assert await running == 2
