@@ -9,6 +9,7 @@ from actors.crew import NAMESPACE, WorkerRole, control_name
 from roles.config import ConfigError
 from roles.run_folder import Run
 
+_ATTEMPTS = 3
 ROLES = tuple(f"{role}s" for role in get_args(WorkerRole))
 
 
@@ -29,7 +30,14 @@ def ask(run: Run, wanted: dict[str, int]) -> dict[str, int]:
 
     if not run.alive or run.ray_address is None:
         raise ConfigError(f"{run.folder} is not running on this machine; see driver.py status")
-    ray.init(address=run.ray_address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+    for attempt in range(_ATTEMPTS):
+        try:
+            ray.init(address=run.ray_address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+            break
+        except ConnectionError as error:  # a busy machine may answer too late
+            if attempt + 1 == _ATTEMPTS:
+                why = error.__cause__ or error
+                raise ConfigError(f"{run.folder}: its Ray at {run.ray_address} does not answer ({why})") from error
     try:
         control = ray.get_actor(control_name(run.folder))
         answer: dict[str, int] = ray.get(control.ask.remote(wanted))

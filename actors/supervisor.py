@@ -96,7 +96,9 @@ class Supervisor:
         for _ in range(_STARTS):
             worker, follower = self._crew.hire(role), None
             try:
-                await (worker.start.remote(BASE_VERSION) if role == "generator" else worker.drain.remote())
+                if role == "generator":
+                    await worker.start.remote(BASE_VERSION)
+                self._timeline.add(await worker.drain.remote())
                 if role in self._followers:
                     follower = await self._followers[role].join(worker)
             except ray.exceptions.RayActorError as error:

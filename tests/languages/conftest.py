@@ -12,7 +12,7 @@ __all__ = ["needs"]
 
 @pytest.fixture(scope="session")
 def judge() -> Iterator[Judge]:
-    with Judge(Limits(wall_seconds=15, cpu_seconds=2, memory_bytes=256 * MIB, output_bytes=65536)) as judge:
+    with Judge(Limits(wall_seconds=8, cpu_seconds=2, memory_bytes=256 * MIB, output_bytes=65536)) as judge:
         yield judge
 
 

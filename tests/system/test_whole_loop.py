@@ -183,7 +183,10 @@ def test_the_models_left_behind_load(finished):
 def test_the_loop_trains_in_other_ways_by_one_value_each(way, tmp_path):
     run_dir = tmp_path / "run"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    short = {"policy.steps_per_iteration": 1, "evaluation.problems": 6}
+    short = {
+        "policy.steps_per_iteration": 1, "evaluation.problems": 2, "evaluation.n": 2, "sft.problems": 24,
+        "reward.groups_per_iteration": 8, "evaluation.control": "{epochs: 1, learning_rate: 1.0e-3}",
+    }  # fmt: skip
     done = subprocess.run(
         command(run_dir, **short, **ANOTHER_WAY[way]), env=environment, capture_output=True, text=True, timeout=280
     )
@@ -200,6 +203,7 @@ def test_the_loop_trains_in_other_ways_by_one_value_each(way, tmp_path):
     sft.pretrained(str(run_dir / "models" / "policy"))
 
 
+@pytest.mark.long
 def test_workers_are_killed_and_scaled_and_nothing_is_lost(tmp_path):
     run_dir = tmp_path / "run"
     environment = {**os.environ, "RUN_UNDER_TEST": str(run_dir), "OMP_NUM_THREADS": "1"}
