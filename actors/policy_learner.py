@@ -19,7 +19,7 @@ from roles.policy.trainer import PolicyTrainer, PPOStep, Rollout
 from roles.records import Candidate, Problem, Score, Verdict, from_batch
 from roles.sequences import TokenSequence
 from roles.tuning import sft
-from roles.tuning.sft import Example, SFTStep
+from roles.tuning.sft import SFTStep
 from roles.weights import Packed
 
 BASE_VERSION, SFT_VERSION = 0, 1  # PPO's versions follow
@@ -59,11 +59,7 @@ class PolicyLearner:
 
     def fine_tune(self, problems: pa.RecordBatch, settings: SFTStage) -> list[SFTStep]:
         """Supervised fine-tuning on the problems' references; the result is the first version and PPO's reference."""
-        examples = [
-            Example(problem.prompt, reference.removeprefix(problem.prompt))
-            for problem in from_batch(Problem, problems)
-            for reference in problem.references[: settings.references]
-        ]
+        examples = sft.references(from_batch(Problem, problems), settings.references)
         with self._recorder.span("fine-tune", len(examples)), saving_batch(self._run_dir):
             history = sft.train(
                 self._model, self._tokenizer, examples, settings, self._seed, learning=self._learning
