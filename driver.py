@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -42,85 +43,96 @@ Ranker = Annotated[Path | None, typer.Option("--reward", help="a reward model th
 POCKET = Path(__file__).parent / "configs" / "pocket.yaml"
 
 
-async def train(run: Run, inputs: Inputs) -> None:
-    """The whole loop: build the actors, connect them by streams, wait, and print what came out."""
+async def train(run: Run, inputs: Inputs) -> bool:
+    """The whole loop: build the actors, connect them by streams, wait, and print what came out.
+
+    Returns False when it was stopped before its end.
+    """
     import ray
 
-    from actors import results, stages
+    from actors import results
     from actors.admission import Admission
+    from actors.control import Control
     from actors.crew import Crew, connect
     from actors.evaluation import HeldOut
-    from actors.executor import BATCHES_AT_ONCE
+    from actors.past import Past
     from actors.policy_learner import BASE_VERSION
-    from actors.streams import Batch, Pool, Stream
+    from actors.stages import Counts, Order, Stages
+    from actors.streams import Batch, Stream
     from actors.supervisor import Supervisor
     from actors.telemetry import Timeline
     from actors.training import Checkpoints, Training
     from actors.view import View
     from actors.weights import Followers, Versions
 
-    config, timeline, counts = run.config, Timeline(), stages.Counts()
+    config, timeline, counts = run.config, Timeline(), Counts()
     dashboard = connect(config)
-    run.note_ray(ray.get_runtime_context().gcs_address)
-    crew = Crew(config, run.folder, run.id)
-    generators = Pool(crew.generators, config.sampling.batches_in_flight)
-    executors, scorers = Pool(crew.executors, BATCHES_AT_ONCE), Pool(crew.scorers)
-    candidates, verdicts, scored, pairs = (
-        Stream[Batch](name, config.stream_capacity) for name in ("candidates", "verdicts", "scored", "pairs")
-    )
+    crew, control = Crew(config, run.folder), Control(config.wanted)
+    pools = crew.pools()
+    generators, executors, scorers, miners = pools.values()
     admission = Admission(config)
-    rollouts = Stream[Batch]("rollouts", admission.limit // config.sampling.problems_per_batch)
+    candidates, verdicts, scored, pairs, rollouts = (
+        Stream[Batch](name, capacity, config.stream_bytes)
+        for name, capacity in (
+            *dict.fromkeys(("candidates", "verdicts", "scored", "pairs"), config.stream_capacity).items(),
+            ("rollouts", admission.limit // config.sampling.problems_per_batch),
+        )
+    )
     policy, reward = Versions("policy"), Versions("reward")
-    followers = (Followers(policy, crew.generators, version=BASE_VERSION), Followers(reward, crew.scorers))
-    held_out = HeldOut(inputs.held_out, followers[0], executors, scorers, config, run.folder / "evaluation")
-    supervisor = Supervisor(
-        crew, {"generator": generators, "executor": executors, "scorer": scorers},
-        {"generator": followers[0], "scorer": followers[1]}, timeline,
+    followers = (Followers(policy, BASE_VERSION), Followers(reward))
+    past = Past(run.folder / "ledger", inputs.training)
+    held_out = HeldOut(inputs.held_out, followers[0], generators, executors, scorers, config, run.folder / "evaluation")
+    supervisor = Supervisor(crew, control, pools, {"generator": followers[0], "scorer": followers[1]}, timeline)
+    order = Order(inputs.training, config.sampling.problems_per_batch, config.seed)
+    stages = Stages(
+        config, run.folder, order, past, admission, generators, executors, scorers, miners,
+        candidates, verdicts, scored, pairs, rollouts, counts,
     )  # fmt: skip
     view = View(
-        console, counts, (candidates, verdicts, scored, rollouts, pairs),
-        {"generators": generators, "executors": executors, "scorers": scorers},
-        (policy, reward), held_out, timeline, run,
+        console, counts, (candidates, verdicts, scored, rollouts, pairs), pools, (policy, reward), held_out, timeline,
+        run,
     )  # fmt: skip
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks, control.served(run):
+            training = Training(
+                tasks, crew, policy, reward, followers, held_out, admission, Checkpoints(run.folder), past,
+                inputs.fine_tuning, config,
+            )  # fmt: skip
             background = [
                 tasks.create_task(work)
                 for work in (view.show(), crew.collect(timeline), supervisor.run(), held_out.run())
             ]
             view.doing = "starting the engines and fine-tuning"
-            training = Training(
-                tasks, crew, policy, reward, followers, held_out, admission, Checkpoints(run.folder), config
-            )
-            steps_done = await training.begin(inputs.fine_tuning)
-            problems = stages.shuffled_forever(
-                inputs.training, config.sampling.problems_per_batch, config.seed + run.attempt
-            )
+            frontier = await training.begin()
             background += [
                 tasks.create_task(work)
                 for work in (
-                    stages.generate(problems, run.id, generators, config.sampling, admission, candidates, counts),
-                    stages.execute(candidates, executors, verdicts, counts),
-                    stages.score(verdicts, scorers, scored, rollouts, counts),
-                    stages.mine(scored, crew.miner, admission, pairs, counts),
-                    training.learn_rewards(pairs, counts),
-                    *(follower.run() for of_model in followers for follower in of_model),
+                    training.watch_versions(), stages.run(frontier), training.learn_rewards(pairs, counts)
                 )
-            ]
+            ]  # fmt: skip
             view.doing = "sampling, executing, scoring, mining and training at once"
-            await training.align(rollouts, counts, steps_done)
-            view.doing = "evaluating what is left"
-            evaluated = await held_out.complete(policies=2 + config.iterations, rankers=config.iterations + 1)
+            evaluated = None
+            if await training.align(rollouts, counts, control):
+                view.doing = "evaluating what is left"
+                evaluated = await held_out.complete(policies=2 + config.iterations, rankers=config.iterations + 1)
+            else:
+                view.doing = "finishing what runs"
+                background.append(tasks.create_task(rollouts.discard()))
+                await admission.stop()
+                await training.save()
             for task in background:
                 task.cancel()
     finally:
         await crew.close(timeline)
         ray.shutdown()
         timeline.write(run.timeline)
+    if evaluated is None:
+        return False
     report = results.write_report(
-        run, evaluated, timeline, admission, counts, supervisor, view.peak_memory_bytes
+        run, evaluated, timeline, admission, counts, supervisor, training, view.peak_memory_bytes
     )
     results.show(run, report, dashboard, console)
+    return True
 
 
 @app.callback(invoke_without_command=True)
@@ -145,7 +157,8 @@ def run(
         console.print(f"{len(inputs.weak)} training problems give no reward: a program could fool their tests")
     run_folder.begin(prepared)
     try:
-        asyncio.run(train(prepared, inputs))
+        if not asyncio.run(train(prepared, inputs)):
+            console.print(f"{prepared.folder} was stopped; the same command continues it")
     except ExceptionGroup as errors:
         (prepared.folder / "error.log").write_text("".join(traceback.format_exception(errors)))
         for cause in root_causes(errors):
@@ -331,11 +344,29 @@ def scale(
     run_dir: Annotated[Path | None, typer.Option(help="by default the newest run")] = None,
 ) -> None:
     """Change how many workers a running job has."""
-    from actors import scaling
+    from actors import control
 
-    parsed = scaling.parse(changes)
-    wanted = scaling.ask(run_folder.existing(run_dir), parsed)
-    console.print(", ".join(f"{count} {role}s" for role, count in wanted.items()) + " are wanted now")
+    wanted = control.ask(run_folder.existing(run_dir), {"scale": control.parse(changes)})
+    console.print(", ".join(f"{wanted[role]} {role}s" for role in control.SCALABLE) + " are wanted now")
+
+
+@app.command()
+def stop(
+    run_dir: Annotated[Path | None, typer.Argument(help="by default the newest run")] = None,
+    now: Annotated[bool, typer.Option("--now", help="drop what runs; the ledger and the checkpoints stay")] = False,
+) -> None:
+    """Have a running job finish what runs, checkpoint and leave; the command that began it continues it."""
+    from actors import control
+
+    run = run_folder.existing(run_dir)
+    if now:
+        run.interrupt()
+    else:
+        control.ask(run, {"stop": True})
+    with console.status("waiting for it to leave"):
+        while run.alive:
+            time.sleep(0.2)
+    console.print(f"{run.folder} was stopped")
 
 
 @app.command()

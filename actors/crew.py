@@ -8,23 +8,27 @@ import os
 import socket
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ray
 
-from actors.control import Control
+from actors import simulated
 from actors.executor import BATCHES_AT_ONCE, Executor
 from actors.generator import Generator
 from actors.miner import Miner
 from actors.policy_learner import PolicyLearner
 from actors.reward_learner import RewardLearner
 from actors.scorer import Scorer
-from actors.telemetry import Timeline
+from actors.streams import Pool
+from actors.telemetry import Drained, Timeline
 from roles.config import Config, ConfigError
 from roles.sampling.settings import ENGINE_ENV
+from roles.simulation import Simulation
 
-WorkerRole = Literal["generator", "executor", "scorer"]
+WorkerRole = Literal["generator", "executor", "scorer", "miner"]
+LearnerRole = Literal["policy learner", "reward learner"]
 ROLES = ("generator", "executor", "scorer", "learner")  # Ray resources; see cluster.yaml
+RESOURCE = dict.fromkeys(("miner", *get_args(LearnerRole)), "learner")
 NAMESPACE = "rewardranker"
 _COLLECT_SECONDS = 2.0
 _LEARNERS = 2  # of the policy and of the reward model
@@ -88,38 +92,25 @@ def _answers(address: str) -> None:
         ) from error
 
 
-def control_name(run_dir: Path) -> str:
-    """Of the actor by which a run is scaled, in Ray's namespace `NAMESPACE`."""
-    return f"control of {run_dir}"
-
-
 class Crew:
     """The actors of a run. They load their models in parallel."""
 
-    def __init__(self, config: Config, run_dir: Path, run_id: str) -> None:
-        self._config, self._hired = config, Counter[str]()
-        model, device, seed, learning = str(config.model.folder), config.model.device, config.seed, config.learning
-        self.policy_learner = self._place(
-            PolicyLearner, "learner", "policy learner", model, run_dir, config.policy, config.sampling.temperature,
-            device, seed, learning,
-        )  # fmt: skip
-        self.generators = [self._new("generator") for _ in range(config.workers.generators)]
-        self.reward_learner = self._place(
-            RewardLearner, "learner", "reward learner", model, run_dir, config.reward, device, seed, learning
-        )
-        self.executors = [self._new("executor") for _ in range(config.workers.executors)]
-        self.scorers = [self._new("scorer") for _ in range(config.workers.scorers)]
-        self.miner = self._place(Miner, "learner", "miner", run_dir / "ledger", run_id, config.mining, seed)
-        self._workers: dict[WorkerRole, list[Any]] = {
-            "generator": self.generators, "executor": self.executors, "scorer": self.scorers,
-        }  # fmt: skip
-        wanted = {role: len(workers) for role, workers in self._workers.items()}
-        self.control = ray.remote(num_cpus=0)(Control).options(name=control_name(run_dir)).remote(wanted)
+    def __init__(self, config: Config, run_dir: Path) -> None:
+        self._config, self._run_dir, self._hired = config, run_dir, Counter[str]()
+        self.policy_learner = self._new("policy learner")
+        self.reward_learner = self._new("reward learner")
+        self._workers: dict[WorkerRole, list[Any]] = {role: [] for role in get_args(WorkerRole)}
 
-    @property
-    def learners(self) -> list[Any]:
-        """Those that hold state."""
-        return [self.miner, self.reward_learner, self.policy_learner]
+    def pools(self) -> dict[WorkerRole, Pool]:
+        """A pool for the workers of each role, which are still to come."""
+        config = self._config
+        calls = {"generator": config.sampling.batches_in_flight, "executor": BATCHES_AT_ONCE}
+        if config.simulate is not None:
+            calls = {}
+        return {
+            role: Pool(calls_each=calls.get(role, 1), seconds=config.cluster.lease_seconds)
+            for role in get_args(WorkerRole)
+        }
 
     def hire(self, role: WorkerRole) -> Any:
         """A new worker, which may still be on its way up."""
@@ -131,16 +122,27 @@ class Crew:
         """End a worker, dead or not, if it is still one."""
         if worker in self._workers[role]:
             self._workers[role].remove(worker)
-            ray.kill(worker)
+            end(worker)
+
+    def replace(self, role: LearnerRole) -> Any:
+        """End a learner, dead or not. Returns a new one, without any state."""
+        name = role.replace(" ", "_")
+        end(getattr(self, name))
+        setattr(self, name, self._new(role))
+        return getattr(self, name)
 
     async def collect(self, timeline: Timeline) -> None:
-        """Bring what the learners recorded into `timeline`, for ever. Raises Ray's error when one of them dies."""
-        await asyncio.gather(*(self._collect(learner, timeline) for learner in self.learners))
+        """Bring what the learners recorded into `timeline`, for ever; end one that does not answer."""
+        await asyncio.gather(*(self._collect_learner(role, timeline) for role in get_args(LearnerRole)))
 
     async def collect_from(self, worker: Any, timeline: Timeline) -> None:
-        """Bring what `worker` recorded into `timeline` for as long as it lives."""
-        with contextlib.suppress(ray.exceptions.RayActorError):
-            await self._collect(worker, timeline)
+        """Bring what `worker` recorded into `timeline` for as long as it lives.
+
+        Raises Ray's error when it dies, and `TimeoutError` when it does not answer.
+        """
+        while True:
+            await asyncio.sleep(_COLLECT_SECONDS)
+            timeline.add(await asyncio.wait_for(_drained(worker), self._config.cluster.heartbeat_seconds))
 
     async def farewell(self, actor: Any, timeline: Timeline) -> None:
         """Collect once more, and end the engine or the jails of `actor` if it has some."""
@@ -150,33 +152,80 @@ class Crew:
                 await actor.close.remote()
 
     async def close(self, timeline: Timeline) -> None:
-        everyone = [*self.generators, *self.executors, *self.scorers, *self.learners]
+        everyone = [worker for workers in self._workers.values() for worker in workers]
+        everyone += [self.policy_learner, self.reward_learner]
         leaving = [asyncio.ensure_future(self.farewell(actor, timeline)) for actor in everyone]
         await asyncio.wait(leaving, timeout=5)
 
-    async def _collect(self, actor: Any, timeline: Timeline) -> None:
+    async def _collect_learner(self, role: LearnerRole, timeline: Timeline) -> None:
         while True:
-            await asyncio.sleep(_COLLECT_SECONDS)
-            timeline.add(await actor.drain.remote())
+            learner = getattr(self, role.replace(" ", "_"))
+            try:
+                timeline.add(await learner.drain.remote())  # it may take long to come up
+                await self.collect_from(learner, timeline)
+            except ray.exceptions.RayActorError:
+                await asyncio.sleep(_COLLECT_SECONDS)  # whoever works with it has it replaced
+            except TimeoutError:
+                end(learner)
 
-    def _new(self, role: WorkerRole) -> Any:
-        config, model = self._config, str(self._config.model.folder)
-        name = f"{role} {self._hired[role]}"
+    def _new(self, role: WorkerRole | LearnerRole) -> Any:
+        config = self._config
+        name = f"{role} {self._hired[role]}" if role in get_args(WorkerRole) else role
         self._hired[role] += 1
-        if role == "generator":
-            return self._place(Generator, role, name, model, config.sampling.engine)
-        if role == "executor":
-            executor = config.executor
-            return self._place(Executor, role, name, executor.limits, executor.jails, executor.minimum_tier)
-        return self._place(Scorer, role, name, model, config.reward, config.model.device)
+        model, device, seed = str(config.model.folder), config.model.device, config.seed
+        if (times := config.simulate) is not None and role != "miner":
+            return self._simulated(role, name, times)
+        match role:
+            case "generator":
+                return self._place(Generator, role, name, model, config.engine)
+            case "executor":
+                executor = config.executor
+                return self._place(Executor, role, name, executor.limits, executor.jails, executor.minimum_tier)
+            case "scorer":
+                return self._place(Scorer, role, name, model, config.reward, device)
+            case "miner":
+                return self._place(Miner, role, name, self._run_dir / "ledger", config.mining, seed)
+            case "policy learner":
+                return self._place(
+                    PolicyLearner, role, name, model, self._run_dir, config.policy, config.sampling.temperature,
+                    device, seed, config.learning,
+                )  # fmt: skip
+            case "reward learner":
+                return self._place(
+                    RewardLearner, role, name, model, self._run_dir, config.reward, device, seed, config.learning
+                )
 
-    def _place(self, kind: type, role: str, *arguments: Any) -> Any:
-        gpus = 1 if self._config.model.device == "cuda" and role != "executor" and kind is not Miner else 0
-        options: dict[str, Any] = {"num_cpus": 0, "num_gpus": gpus, "resources": {role: 1}}
-        if kind is Generator:
+    def _simulated(self, role: WorkerRole | LearnerRole, name: str, times: Simulation) -> Any:
+        match role:
+            case "generator":
+                return self._place(simulated.SimulatedGenerator, role, name, times)
+            case "executor":
+                return self._place(simulated.SimulatedExecutor, role, name, times)
+            case "scorer":
+                return self._place(simulated.SimulatedScorer, role, name, times)
+            case "policy learner":
+                return self._place(simulated.SimulatedPolicyLearner, role, name, times)
+            case "reward learner":
+                groups = self._config.reward.groups_per_iteration
+                return self._place(simulated.SimulatedRewardLearner, role, name, times, groups)
+
+    def _place(self, kind: type, role: WorkerRole | LearnerRole, *arguments: Any) -> Any:
+        gpus = 1 if self._config.model.device == "cuda" and role not in ("executor", "miner") else 0
+        options: dict[str, Any] = {"num_cpus": 0, "num_gpus": gpus, "resources": {RESOURCE.get(role, role): 1}}
+        if role == "generator":
             options["max_concurrency"] = 64
         else:
-            if kind is Executor:
+            if role == "executor":
                 options["max_concurrency"] = BATCHES_AT_ONCE
             options["concurrency_groups"] = {"control": 1}
         return ray.remote(**options)(kind).remote(*arguments)
+
+
+def end(actor: Any) -> None:
+    """Kill `actor`, whatever it is doing."""
+    ray.kill(actor)
+
+
+async def _drained(actor: Any) -> Drained:
+    drained: Drained = await actor.drain.remote()
+    return drained

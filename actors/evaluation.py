@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.generator import Request
-from actors.streams import Pool
+from actors.messages import Request
+from actors.streams import Pool, is_death
 from actors.weights import Followers
 from roles.config import Config
 from roles.evaluation import lengths, mean_log_probs, pass_rates, passed
-from roles.mining.ledger import Ledger, read
+from roles.mining.ledger import Ledger, read_batch
 from roles.ranking.statistics import Floats
 from roles.ranking.table import LOG_PROBABILITY, EvaluatedPolicy
 from roles.records import Candidate, Problem, Score, Verdict, from_batch, to_batch
@@ -52,31 +52,30 @@ class HeldOut:
     def __init__(
         self,
         problems: list[Problem],
-        generators: Followers,
+        followers: Followers,
+        generators: Pool,
         executors: Pool,
         scorers: Pool,
         config: Config,
         folder: Path,
     ) -> None:
-        self._problems, self._generators, self._executors, self._scorers = problems, generators, executors, scorers
+        self._problems, self._followers = problems, followers
+        self._generators, self._executors, self._scorers = generators, executors, scorers
         self._requests_at_once = config.sampling.batches_in_flight
         self._settings = config.evaluation
         self._max_tokens = config.sampling.max_tokens
         self._chunk = config.sampling.problems_per_batch
-        self._folder = folder
-        self._queue: asyncio.Queue[tuple[str, int, ray.ObjectRef | None, asyncio.Event]] = asyncio.Queue()
+        self._ledger = Ledger(folder)
+        self._queue: asyncio.Queue[tuple[str, int, ray.ObjectRef]] = asyncio.Queue()
         self._samples: dict[str, _Samples] = {}
         self._rankers: dict[str, Ranker] = {}
         self._changed = asyncio.Condition()
         self._tasks: asyncio.TaskGroup | None = None
         self.sampled = 0
 
-    def add_policy(self, name: str, version: int, weights: ray.ObjectRef | None) -> asyncio.Event:
-        """Evaluate a policy version; without `weights` it is the one that the generator has, and has to keep until the
-        returned event says that all samples are there."""
-        sampled = asyncio.Event()
-        self._queue.put_nowait((name, version, weights, sampled))
-        return sampled
+    def add_policy(self, name: str, version: int, weights: ray.ObjectRef) -> None:
+        """Evaluate a policy version."""
+        self._queue.put_nowait((name, version, weights))
 
     def add_ranker(self, ranker: Ranker) -> None:
         """Score all samples, those to come included, with `ranker`."""
@@ -88,11 +87,8 @@ class HeldOut:
         """Serve what is added, for ever."""
         async with asyncio.TaskGroup() as self._tasks:
             while True:
-                name, version, weights, sampled = await self._queue.get()
-                found = await self._load(name, version)
-                if found is None:
-                    found = await self._sample(self._tasks, name, version, weights, sampled)
-                sampled.set()
+                name, version, weights = await self._queue.get()
+                found = self._load(name, version) or await self._sample(self._tasks, name, version, weights)
                 self._samples[name] = found
                 for ranker in list(self._rankers.values()):
                     self._start_ranking(name, ranker)
@@ -125,26 +121,26 @@ class HeldOut:
         ]
 
     async def _sample(
-        self, tasks: asyncio.TaskGroup, name: str, version: int, weights: ray.ObjectRef | None, sampled: asyncio.Event
+        self, tasks: asyncio.TaskGroup, name: str, version: int, weights: ray.ObjectRef
     ) -> _Samples:
         chunks = [self._problems[i : i + self._chunk] for i in range(0, len(self._problems), self._chunk)]
         while True:
-            follower = await self._generators.one()
+            follower = await self._followers.one()
             try:
-                async with follower.held_at(version, weights) as generator:
+                async with follower.held_at(version, weights, self._generators) as generator:
                     pool = Pool([generator], self._requests_at_once)
                     sampling = [self._sample_chunk(pool, name, chunk, tasks) for chunk in chunks]
                     executing = await asyncio.gather(*sampling)
                 break
-            except ray.exceptions.RayActorError:
-                await self._generators.retire(follower.worker)  # and all is sampled anew by another
-        sampled.set()
+            except ray.exceptions.RayError as error:
+                if not is_death(error):
+                    raise
+                await self._generators.died(follower.worker)
+                await self._followers.retire(follower.worker)  # and all is sampled anew by another
         done = await asyncio.gather(*executing)
         candidates = [candidate for chunk, _ in done for candidate in chunk]
         verdicts = [verdict for _, chunk in done for verdict in chunk]
-        ledger = Ledger(self._folder / name, name)
-        ledger.append(Candidate, candidates)
-        ledger.append(Verdict, verdicts)
+        self._ledger.append(name, {Candidate: candidates, Verdict: verdicts})
         return self._assemble(version, candidates, verdicts)
 
     async def _sample_chunk(
@@ -156,8 +152,8 @@ class HeldOut:
         request = Request(groups, settings.n, settings.temperature, self._max_tokens, "sample held-out")
         batch = ray.put(to_batch(Problem, problems))
         async with pool.lease() as generator:
-            tokens, candidates = generator.sample.remote(batch, request)
-            await tokens
+            receipt, candidates = generator.sample.remote(batch, request)
+            await receipt
         self.sampled += request.n * len(problems)
         return tasks.create_task(self._execute_chunk(batch, candidates))
 
@@ -172,13 +168,10 @@ class HeldOut:
         verdicts = await self._executors.call(execute)
         return from_batch(Candidate, await candidates), from_batch(Verdict, await verdicts)
 
-    async def _load(self, name: str, version: int) -> _Samples | None:
-        folder = self._folder / name
-        candidates = read(folder, Candidate) if folder.exists() else []
-        verdicts = read(folder, Verdict) if candidates else []
-        expected = len(self._problems) * self._settings.n
-        whole = len(candidates) == len(verdicts) == expected
-        return self._assemble(version, candidates, verdicts) if whole else None
+    def _load(self, name: str, version: int) -> _Samples | None:
+        candidates = read_batch(self._ledger.folder, name, Candidate)
+        verdicts = read_batch(self._ledger.folder, name, Verdict)
+        return self._assemble(version, candidates, verdicts) if candidates else None
 
     def _assemble(self, version: int, candidates: list[Candidate], verdicts: list[Verdict]) -> _Samples:
         references = (ray.put(to_batch(Problem, self._problems)), ray.put(to_batch(Candidate, candidates)))

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 import pyarrow as pa
 import ray
 
+from actors.messages import Executed
 from actors.telemetry import Drained, Recorder
 from roles.records import Candidate, Problem, Verdict, from_batch, to_batch
-from roles.sandbox.judge import Judge, Load
+from roles.sandbox.judge import Judge
 from roles.sandbox.limits import Limits
 
 BATCHES_AT_ONCE = 2  # so that the jails are busy while the last programs of a batch still run
-
-
-@dataclasses.dataclass(frozen=True)
-class Executed:
-    """How many programs of a batch have which status, and the load of the executor since its start."""
-
-    executor: str
-    statuses: Counter[str]
-    load: Load
 
 
 class Executor:
@@ -41,7 +32,8 @@ class Executor:
         with self._recorder.span("execute", len(work)):
             ordered = list(self._judge.judge_all(work))
         statuses: Counter[str] = Counter(verdict.status for verdict in ordered)
-        return Executed(self._recorder.actor, statuses, self._judge.load), to_batch(Verdict, ordered)
+        table = to_batch(Verdict, ordered)
+        return Executed(self._recorder.actor, statuses, self._judge.load, table.nbytes), table
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def drain(self) -> Drained:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 
 import pyarrow as pa
 import ray
 
+from actors.messages import Request, Sampled
 from actors.telemetry import Drained, Recorder
 from roles.records import Candidate, Problem, from_batch, to_batch
 from roles.sampling.engine import Sampler
 from roles.sampling.settings import EngineSettings
 from roles.weights import Packed
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """How the problems of one batch are sampled. `groups` are the ids of their groups, in the order of the problems."""
-
-    groups: tuple[str, ...]
-    n: int
-    temperature: float
-    max_tokens: int
-    stage: str = "sample"
 
 
 class Generator:
@@ -40,17 +29,22 @@ class Generator:
         self._recorder.took_up("policy", version)
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
-    async def sample(self, problems: pa.RecordBatch, request: Request) -> tuple[int, pa.RecordBatch]:
-        """Number of tokens sampled, and the candidates."""
+    async def sample(self, problems: pa.RecordBatch, request: Request) -> tuple[Sampled, pa.RecordBatch]:
+        """A receipt, and the candidates."""
         with self._recorder.span(request.stage, request.n * problems.num_rows):
             groups = await asyncio.gather(*(
                 self._sampler.sample(
-                    problem, n=request.n, temperature=request.temperature, max_tokens=request.max_tokens, group_id=group
+                    problem, n=request.n, temperature=request.temperature, max_tokens=request.max_tokens,
+                    group_id=group, seed=None if request.seed is None else request.seed + place * request.n,
                 )
-                for problem, group in zip(from_batch(Problem, problems), request.groups, strict=True)
+                for place, (problem, group) in enumerate(
+                    zip(from_batch(Problem, problems), request.groups, strict=True)
+                )
             ))
         candidates = [candidate for group in groups for candidate in group]
-        return sum(len(candidate.token_ids) for candidate in candidates), to_batch(Candidate, candidates)
+        table = to_batch(Candidate, candidates)
+        oldest = min(version for candidate in candidates for version in candidate.policy_versions)
+        return Sampled(sum(len(candidate.token_ids) for candidate in candidates), oldest, table.nbytes), table
 
     async def update(self, version: int, weights: Packed) -> None:
         """Take up a version; running requests go on under it."""

@@ -102,26 +102,29 @@ class PolicyLearner:
         weights = self._model.state_dict() if self._trainer is None else self._trainer.weights()
         return self._version, packing.pack(weights)
 
-    def save(self, model_folder: Path, checkpoint: Path) -> None:
-        """A model folder that others can load, and the state that this actor continues from."""
+    def save(self, model_folder: Path, checkpoint: Path, position: int) -> None:
+        """A model folder that others can load, and the state that this actor continues from.
+
+        `position` is the number of the first batch that it was not trained on.
+        """
         assert self._trainer is not None, "fine_tune or restore comes first"
         with checkpoints.replacing(model_folder) as folder:
             self._model.save_pretrained(folder, state_dict=self._trainer.weights())
             self._tokenizer.save_pretrained(folder)
         state = {
             "trainer": self._trainer.state_dict(), "version": self._version, "steps": self._steps,
-            "shaper": self._shaper,
+            "shaper": self._shaper, "position": position,
         }  # fmt: skip
         checkpoints.save(state, checkpoint)
 
-    def restore(self, checkpoint: Path) -> int:
-        """Continue from a state that this class saved. Returns the number of PPO steps done."""
+    def restore(self, checkpoint: Path) -> tuple[int, int]:
+        """Continue from a state that this class saved. Returns the number of PPO steps done, and the position."""
         state = checkpoints.load(checkpoint)
         self._version, self._steps, self._shaper = state["version"], state["steps"], state["shaper"]
         self._start_ppo()
         assert self._trainer is not None
         self._trainer.load_state_dict(state["trainer"])
-        return self._steps
+        return self._steps, state["position"]
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def drain(self) -> Drained:

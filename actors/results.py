@@ -11,6 +11,7 @@ from actors.admission import Admission
 from actors.stages import Counts
 from actors.supervisor import Supervisor
 from actors.telemetry import Timeline
+from actors.training import Training
 from roles.ranking import report as reports
 from roles.ranking import table
 from roles.ranking.report import Report
@@ -27,6 +28,7 @@ def write_report(
     admission: Admission,
     counts: Counts,
     supervisor: Supervisor,
+    training: Training,
     memory: int,
 ) -> Report:
     """Write `report.json`, which also marks the run as complete."""
@@ -48,7 +50,9 @@ def write_report(
             "samples": counts.samples, "tokens": counts.tokens, "verdicts": dict(counts.verdicts),
             "pairs": counts.pairs, "hard_pairs": counts.hard_pairs, "false_favourites": counts.false_favourites,
             "executors": {name: dataclasses.asdict(load) for name, load in counts.executors.items()},
-            "worker_deaths": dict(supervisor.deaths), "redelivered": supervisor.redelivered,
+            "worker_deaths": dict(supervisor.deaths), "learner_deaths": dict(training.revivals),
+            "redelivered": supervisor.redelivered, "resumed": counts.resumed, "lost": counts.lost,
+            "quarantined": counts.quarantined,
         },
         table=rows,
         differences=differences,
@@ -59,8 +63,11 @@ def write_report(
 
 
 def show(run: Run, report: Report, dashboard: str, console: Console) -> None:
-    reports.show(report.table, report.differences, report.suite, report.problems, report.seed, console)
-    reports.show_ranking(report.ranking, console)
+    if run.config.simulate is not None:
+        console.print("simulated: nothing was sampled, executed or learnt, and the table of the report means nothing")
+    else:
+        reports.show(report.table, report.differences, report.suite, report.problems, report.seed, console)
+        reports.show_ranking(report.ranking, console)
     console.print(f"groups: {report.invariant}; pairs {report.counts['pairs']} ({report.counts['hard_pairs']} hard)")
     console.print(f"{report.wall_seconds:.0f} s, {report.peak_memory_bytes / 2**30:.1f} GiB at most")
     console.print(f"report       {run.report}\ntrace        {run.timeline} (Perfetto or chrome://tracing)")

@@ -121,19 +121,23 @@ class RewardLearner:
             )
             return len(self._passing), packing.pack(model.state_dict())
 
-    def save(self, model_folder: Path, checkpoint: Path) -> None:
-        """A model folder that others can load, and the state that this actor continues from."""
+    def save(self, model_folder: Path, checkpoint: Path, position: int) -> None:
+        """A model folder that others can load, and the state that this actor continues from.
+
+        `position` is the number of the first batch that it was not trained on.
+        """
         with checkpoints.replacing(model_folder) as folder:
             self._model.save(folder, self._tokenizer, self._trainer.weights())
         state = {
             "trainer": self._trainer.state_dict(), "version": self._version, "new": self._new, "fresh": self._fresh,
             "seen": self._seen, "passing": self._passing, "rng": self._rng.getstate(), "initial": self._initial,
             "anew": self._anew, "differences": self._differences, "measured": self._measured,
+            "position": position,
         }  # fmt: skip
         checkpoints.save(state, checkpoint)
 
-    def restore(self, checkpoint: Path) -> dict[int, PairMetrics]:
-        """Continue from a state that this class saved. Returns what was measured of each version."""
+    def restore(self, checkpoint: Path) -> tuple[dict[int, PairMetrics], int]:
+        """Continue from a state that this class saved. Returns what was measured of each version, and the position."""
         state = checkpoints.load(checkpoint)
         self._trainer.load_state_dict(state["trainer"])
         self._version, self._new = state["version"], state["new"]
@@ -141,7 +145,7 @@ class RewardLearner:
         self._initial, self._anew = state["initial"], state["anew"]
         self._differences, self._measured = state["differences"], state["measured"]
         self._rng.setstate(state["rng"])
-        return self._measured
+        return self._measured, state["position"]
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def drain(self) -> Drained:

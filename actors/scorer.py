@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import ray
 
+from actors.messages import Scored
 from actors.telemetry import Drained, Recorder
 from roles import weights as packing
 from roles.config import RewardStage
@@ -36,11 +37,13 @@ class Scorer:
         self._recorder.took_up("reward", version)
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
-    def score(self, problems: pa.RecordBatch, candidates: pa.RecordBatch) -> tuple[float, pa.RecordBatch]:
-        """Mean reward, and the scores in the order of the candidates."""
+    def score(self, problems: pa.RecordBatch, candidates: pa.RecordBatch) -> tuple[Scored, pa.RecordBatch]:
+        """A receipt, and the scores in the order of the candidates."""
         with self._recorder.span("score", candidates.num_rows):
             scores = self._scores(self._model, self._version, problems, candidates)
-        return sum(scored.reward for scored in scores) / len(scores), to_batch(Score, scores)
+        table = to_batch(Score, scores)
+        mean = sum(scored.reward for scored in scores) / len(scores)
+        return Scored(mean, self._version, table.nbytes), table
 
     def rank(
         self,

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import ray
+
+from actors.messages import Mined
+from roles.sampling.died import EngineDied
 
 _ATTEMPTS = 3
 T = TypeVar("T")
@@ -23,6 +27,7 @@ U = TypeVar("U")
 class Batch:
     """A few groups on their way: what they are, and references to their records as far as these exist."""
 
+    number: int  # in the order of admission; names the batch in the ledger too
     groups: tuple[str, ...]
     for_policy: bool  # also trains the policy; the others are for the reward model alone
     problems: ray.ObjectRef
@@ -30,34 +35,90 @@ class Batch:
     verdicts: ray.ObjectRef | None = None
     scores: ray.ObjectRef | None = None
     pairs: ray.ObjectRef | None = None
+    mined: Mined | None = None  # once it is in the ledger
+    bytes: int = 0  # of all these records
+    quarantined: bool = False  # nobody could serve it
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:06}-{'policy' if self.for_policy else 'reward'}"
 
 
 class Stream(Generic[T]):
-    """A bounded queue: `put` waits while it is full, iteration waits while it is empty."""
+    """A queue bounded by items and bytes: `put` waits while there is no room, iteration waits while it is empty.
 
-    def __init__(self, name: str, capacity: int) -> None:
+    An item that is larger than all the room there is passes alone. Items without a size are bounded by number.
+    """
+
+    def __init__(self, name: str, capacity: int, max_bytes: int | None = None) -> None:
         self.name = name
         self.capacity = capacity
-        self._queue: asyncio.Queue[T] = asyncio.Queue(capacity)
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.most_bytes = 0  # that ever waited
+        self._items: deque[T] = deque()
+        self._changed = asyncio.Condition()
 
     @property
     def depth(self) -> int:
-        return self._queue.qsize()
+        return len(self._items)
 
     async def put(self, item: T) -> None:
-        await self._queue.put(item)
+        size = getattr(item, "bytes", 0)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._has_room(size))
+            self._items.append(item)
+            self.bytes += size
+            self.most_bytes = max(self.most_bytes, self.bytes)
+            self._changed.notify_all()
 
     async def __aiter__(self) -> AsyncIterator[T]:
         while True:
-            yield await self._queue.get()
+            (item,) = await self.take(1)
+            yield item
 
     async def take(self, count: int) -> list[T]:
         """The next `count` items, waiting for them."""
-        return [await self._queue.get() for _ in range(count)]
+        taken: list[T] = []
+        async with self._changed:
+            while len(taken) < count:
+                await self._changed.wait_for(lambda: self._items)
+                taken.append(self._items.popleft())
+                self.bytes -= getattr(taken[-1], "bytes", 0)
+                self._changed.notify_all()
+        return taken
+
+    async def discard(self) -> None:
+        """Let everything go, for ever."""
+        async for _ in self:
+            pass
+
+    def _has_room(self, size: int) -> bool:
+        if not self._items:
+            return True
+        fits = self.max_bytes is None or self.bytes + size <= self.max_bytes
+        return fits and len(self._items) < self.capacity
+
+
+class InOrder(Generic[T]):
+    """Passes items on in the order of their numbers, in whichever order they come."""
+
+    def __init__(self, first: int, deliver: Callable[[T], Awaitable[None]]) -> None:
+        self._next, self._deliver = first, deliver
+        self._waiting: dict[int, T] = {}
+        self._delivering = asyncio.Lock()
+
+    async def put(self, number: int, item: T) -> None:
+        self._waiting[number] = item
+        async with self._delivering:
+            while self._next in self._waiting:
+                item = self._waiting.pop(self._next)
+                self._next += 1
+                await self._deliver(item)
 
 
 class Poisonous(RuntimeError):
-    """Several workers died while they served the same item."""
+    """Several workers died, or never answered, while they served the same item."""
 
 
 class Pool:
@@ -66,11 +127,14 @@ class Pool:
     Invariant: what is given to `call` is served once, or raises; a worker that died is never leased again.
     """
 
-    def __init__(self, workers: Iterable[Any], calls_each: int = 1) -> None:
+    def __init__(self, workers: Iterable[Any] = (), calls_each: int = 1, seconds: float | None = None) -> None:
+        """A worker that keeps a call for more than `seconds` is taken for dead."""
         self.calls_each = calls_each
+        self.seconds = seconds
         self.redelivered = 0  # calls that another worker had to serve
         self._room = dict.fromkeys(workers, calls_each)  # calls that each may still be given
         self._leaving: set[Any] = set()
+        self._aside: set[Any] = set()
         self._changed = asyncio.Condition()
         self._dead: asyncio.Queue[Any] = asyncio.Queue()
 
@@ -96,9 +160,22 @@ class Pool:
         """Give `worker` nothing more, and wait until it has served what it has."""
         async with self._changed:
             self._leaving.add(worker)
-            await self._changed.wait_for(lambda: self._room.get(worker, self.calls_each) == self.calls_each)
+            await self._changed.wait_for(lambda: self._is_idle(worker))
             self._room.pop(worker, None)
             self._leaving.discard(worker)
+
+    @asynccontextmanager
+    async def without(self, worker: Any) -> AsyncIterator[None]:
+        """Give `worker` nothing while the context lasts, which begins when it has served what it has."""
+        async with self._changed:
+            self._aside.add(worker)
+            await self._changed.wait_for(lambda: self._is_idle(worker))
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._aside.discard(worker)
+                self._changed.notify_all()
 
     async def died(self, worker: Any) -> None:
         """Take `worker` out for good. Whoever noticed says so; it is told to `death` once."""
@@ -127,36 +204,69 @@ class Pool:
                 self._changed.notify_all()
 
     async def call(self, work: Callable[[Any], Awaitable[U]]) -> U:
-        """The result of `work` with a worker, or with another one if that dies. Raises `Poisonous`."""
+        """The result of `work` with a worker, or with another one if that dies or hangs. Raises `Poisonous`."""
+        last: Exception | None = None
         for _ in range(_ATTEMPTS):
             async with self.lease() as worker:
                 try:
-                    return await work(worker)
-                except ray.exceptions.RayActorError as error:
+                    return await asyncio.wait_for(work(worker), self.seconds)
+                except (ray.exceptions.RayError, TimeoutError) as error:
+                    if not is_death(error):
+                        raise
                     last = error
                     await self.died(worker)
                     self.redelivered += 1
         raise Poisonous(f"{_ATTEMPTS} workers in turn died while serving the same item; the last: {last}") from last
 
     def _freest(self) -> Any:
-        return max(filter(self._room.__getitem__, self.workers), key=self._room.__getitem__, default=None)
+        free = [worker for worker in self.workers if self._room[worker] and worker not in self._aside]
+        return max(free, key=self._room.__getitem__, default=None)
+
+    def _is_idle(self, worker: Any) -> bool:
+        return self._room.get(worker, self.calls_each) == self.calls_each
+
+
+def is_death(error: BaseException) -> bool:
+    """Whether an error of a call says that its actor is of no use any more: dead, hung, or without its engine."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return isinstance(error.cause, EngineDied)
+    return isinstance(error, (ray.exceptions.RayActorError, TimeoutError))
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether an error of a call says that the bytes behind a reference are gone, with the node that kept them."""
+    cause = getattr(error, "cause", None)
+    return isinstance(error, ray.exceptions.ObjectLostError) or isinstance(cause, ray.exceptions.ObjectLostError)
 
 
 async def serve(
-    source: Stream[T], pool: Pool, work: Callable[[Any, T], Awaitable[U]], deliver: Callable[[U], Awaitable[None]]
+    source: Stream[T],
+    pool: Pool,
+    step: Callable[[T], Awaitable[U]],
+    deliver: Callable[[U], Awaitable[None]],
+    together: int = 1,
 ) -> None:
-    """Hand every item of `source` to a worker of `pool`, as many at once as the pool serves, and `deliver` the results.
+    """Take every item of `source` through `step`, as many at once as `pool` serves, and `deliver` the results.
 
     While a result waits for room in the next stream its worker is free for other callers, but no further item is taken.
+    With `together` > 1 so many items are taken at once, and delivered in their order when the last of them is done.
     """
-    on_their_way: set[asyncio.Task[None]] = set()
 
     async def one(item: T) -> None:
-        await deliver(await pool.call(lambda worker: work(worker, item)))
+        await deliver(await step(item))
 
+    on_their_way: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as tasks:
+        while together > 1:
+            started = [tasks.create_task(_result(step(item))) for item in await source.take(together)]
+            for result in await asyncio.gather(*started):
+                await deliver(result)
         while True:
             while len(on_their_way) >= max(1, pool.capacity):
                 _, on_their_way = await asyncio.wait(on_their_way, return_when=asyncio.FIRST_COMPLETED)
             (item,) = await source.take(1)
             on_their_way.add(tasks.create_task(one(item)))
+
+
+async def _result(step: Awaitable[U]) -> U:
+    return await step

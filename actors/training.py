@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +16,21 @@ import numpy as np
 import ray
 
 from actors.admission import Admission
-from actors.crew import Crew
+from actors.control import Control
+from actors.crew import Crew, LearnerRole
 from actors.evaluation import HeldOut, Ranker
-from actors.policy_learner import BASE_VERSION
+from actors.past import Past
+from actors.policy_learner import SFT_VERSION, PolicyProgress
 from actors.reward_learner import RewardProgress
-from actors.stages import Counts
-from actors.streams import Batch, Stream
+from actors.stages import Counts, Frontier
+from actors.streams import Batch, Stream, is_loss
 from actors.weights import Followers, Versions
 from roles.config import Config
 from roles.ranking.table import CONTROL, reward_model
 from roles.records import Problem, to_batch
 from roles.reward.model import Head
+
+_LIVES = 3
 
 
 class Checkpoints:
@@ -56,107 +64,229 @@ class Checkpoints:
         return self._weights / f"{name}.v{version}.safetensors"
 
 
-@dataclasses.dataclass(frozen=True)
+class LearnerLost(RuntimeError):
+    """A learner dies again and again."""
+
+
 class Training:
-    """The learners of a run with everything that their versions go to."""
+    """The learners of a run with everything that their versions go to.
 
-    tasks: asyncio.TaskGroup
-    crew: Crew
-    policy: Versions
-    reward: Versions
-    followers: tuple[Followers, ...]  # of generators and scorers
-    held_out: HeldOut
-    admission: Admission
-    checkpoints: Checkpoints
-    config: Config
+    A learner that dies is replaced: the new one takes the newest checkpoint and learns once more, from the ledger, what
+    came after it, in the same order.
+    """
 
-    async def begin(self, fine_tuning: list[Problem]) -> int:
-        """Fine-tune the base, or restore both learners; publish their versions. Returns the PPO steps done before."""
-        starting = asyncio.ensure_future(self._start_generators())
-        continued = self.checkpoints.policy.exists()
-        steps = 0
-        if continued:
-            steps = await self.crew.policy_learner.restore.remote(self.checkpoints.policy)
+    def __init__(
+        self, tasks: asyncio.TaskGroup, crew: Crew, policy: Versions, reward: Versions,
+        followers: tuple[Followers, Followers], held_out: HeldOut, admission: Admission, checkpoints: Checkpoints,
+        past: Past, fine_tuning: list[Problem], config: Config,
+    ) -> None:  # fmt: skip
+        """`followers` are those of the policy and of the reward model."""
+        self.revivals: Counter[str] = Counter()
+        self._tasks, self._crew, self._policy, self._reward, self._followers = tasks, crew, policy, reward, followers
+        self._held_out, self._admission, self._checkpoints, self._past = held_out, admission, checkpoints, past
+        self._config, self._fine_tuning = config, to_batch(Problem, fine_tuning)
+        self._steps = 0  # of PPO
+        self._since: dict[LearnerRole, list[list[int]]] = {"policy learner": [], "reward learner": []}
+        self._turn = asyncio.Lock()  # with `schedule: phased` one learner works at a time
+
+    async def begin(self) -> Frontier:
+        """Fine-tune the base, or restore both learners; publish their versions. Returns what they had before."""
+        checkpoints, frontier = self._checkpoints, Frontier(0, 0)
+        if checkpoints.policy.exists():
+            self._steps, at = await self._call("policy learner", lambda _: self._bring_up("policy learner"))
+            frontier = dataclasses.replace(frontier, policy=at)
+            await self._policy.publish(self._crew.policy_learner)
+            for name, version, weights in checkpoints.kept("policy-"):
+                self._held_out.add_policy(name.removeprefix("policy-"), version, weights)
         else:
-            await self.crew.policy_learner.fine_tune.remote(to_batch(Problem, fine_tuning), self.config.sft)
-        policy = await self.policy.publish(self.crew.policy_learner)
-        if continued and self.checkpoints.reward.exists():
-            measured = await self.crew.reward_learner.restore.remote(self.checkpoints.reward)
-            temperatures = {reward_model(version): found.temperature for version, found in measured.items()}
-        else:
-            tuned = [weights for _, _, weights in self.checkpoints.kept("policy-sft")] or [policy]
-            await self.crew.reward_learner.initialise.remote(tuned[0])
-            temperatures = {}
-        await self.reward.publish(self.crew.reward_learner)
-        self.admission.resume(steps, self.reward.newest)
-        await starting
-        if continued:
-            for name, version, weights in self.checkpoints.kept("policy-"):
-                self.held_out.add_policy(name.removeprefix("policy-"), version, weights)
-            rankers = {name.removeprefix("ranker-"): rest for name, *rest in self.checkpoints.kept("ranker-")}
-            for name, (version, weights) in rankers.items():
-                self._add_ranker(name, version, weights, temperatures.get(name, math.nan))
-            if self.reward.newest == self.config.iterations and CONTROL not in rankers:
-                self.tasks.create_task(self._add_control())
-        else:
-            await self._evaluate("sft", policy)
-            await self.crew.policy_learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
-        await asyncio.gather(*(follower.catch_up() for followers in self.followers for follower in followers))
-        return steps
+            await self._evaluate("base", await self._publish_policy())
+            await self._call("policy learner", self._fine_tune)
+            await self._evaluate("sft", await self._publish_policy())
+            await self._save_policy(0)
+        measured, at = await self._call("reward learner", lambda _: self._bring_up("reward learner"))
+        frontier = dataclasses.replace(frontier, reward=at)
+        await self._reward.publish(self._crew.reward_learner)
+        rankers = {name.removeprefix("ranker-"): rest for name, *rest in checkpoints.kept("ranker-")}
+        for name, (version, weights) in rankers.items():
+            temperature = {reward_model(version): found.temperature for version, found in measured.items()}.get(name)
+            self._add_ranker(name, version, weights, math.nan if temperature is None else temperature)
+        if self._reward.newest == self._config.iterations and CONTROL not in rankers:
+            self._tasks.create_task(self._add_control())
+        self._admission.resume(self._steps, self._reward.newest)
+        await self._followers[0].reached(self._policy.newest)
+        await self._followers[1].reached(self._reward.newest)
+        return frontier
 
-    async def _start_generators(self) -> None:
-        """Load the base into every engine, and sample from it for the table before anything else."""
-        await asyncio.gather(*(generator.start.remote(BASE_VERSION) for generator in self.crew.generators))
-        await self.held_out.add_policy("base", BASE_VERSION, None).wait()
+    async def watch_versions(self) -> None:
+        """Tell the admission which policy every generator has, for ever."""
+        oldest = SFT_VERSION - 1
+        while True:
+            oldest = await self._followers[0].changed(oldest)
+            await self._admission.taken_up(oldest - SFT_VERSION)
 
-    async def align(self, rollouts: Stream[Batch], counts: Counts, done: int) -> None:
-        """PPO until every iteration has its steps, of which `done` were taken before; a version after each step."""
-        config, learner = self.config, self.crew.policy_learner
-        for step in range(done + 1, config.iterations * config.policy.steps_per_iteration + 1):
-            batches = await rollouts.take(config.policy.groups_per_step // config.sampling.problems_per_batch)
-            counts.policy = await learner.learn.remote(
-                [(batch.candidates, batch.verdicts, batch.scores) for batch in batches]
-            )
-            weights = await self.policy.publish(learner)
-            await self.admission.was_trained(tuple(group for batch in batches for group in batch.groups))
-            if step % config.policy.steps_per_iteration == 0:
-                await self._evaluate(f"iteration {step // config.policy.steps_per_iteration}", weights)
-                await learner.save.remote(self.checkpoints.policy_model, self.checkpoints.policy)
+    async def align(self, rollouts: Stream[Batch], counts: Counts, control: Control) -> bool:
+        """PPO until every iteration has its steps; a version after each step. Returns False when it was stopped."""
+        config = self._config
+        size = config.policy.groups_per_step // config.sampling.problems_per_batch
+        while self._steps < config.iterations * config.policy.steps_per_iteration:
+            batches = await control.unless_stopped(rollouts.take(size))
+            if batches is None:
+                return False
+            async with self._phase():
+                counts.policy = await self._learn("policy learner", batches, self._step)
+                weights = await self._publish_policy()
+                self._steps += 1
+                done = batches[-1].number + 1
+                if self._steps % config.policy.steps_per_iteration == 0:
+                    await self._evaluate(f"iteration {self._steps // config.policy.steps_per_iteration}", weights)
+                    await self._save_policy(done)
+                elif len(self._since["policy learner"]) >= config.policy.checkpoint_every:
+                    await self._save_policy(done)
+                if config.schedule == "phased":
+                    await self._followers[0].reached(self._policy.newest)
+            await self._admission.was_trained(tuple(group for batch in batches for group in batch.groups))
+        return True
 
     async def learn_rewards(self, pairs: Stream[Batch], counts: Counts) -> None:
         """Train on pairs as they are mined until every iteration has its version; then let them pass."""
-        learner: Any = self.crew.reward_learner
         async for batch in pairs:
-            if self.reward.newest >= self.config.iterations:
-                continue  # in the ledger, and no version is to come that would learn from it
-            progress: RewardProgress = await learner.learn.remote(
-                batch.problems, batch.candidates, batch.verdicts, batch.pairs
-            )
-            if progress.steps:
-                counts.reward = progress
-            if progress.version > self.reward.newest:
-                weights = await self.reward.publish(learner)
-                await self.admission.new_reward_model(progress.version)
-                temperature = progress.measured[progress.version].temperature
-                await self._rank(reward_model(progress.version), progress.version, weights, temperature)
-                if progress.version == self.config.iterations:
-                    self.tasks.create_task(self._add_control())
-                await learner.save.remote(self.checkpoints.reward_model, self.checkpoints.reward)
+            if batch.mined is not None and batch.mined.pairs and self._reward.newest < self._config.iterations:
+                async with self._phase():
+                    await self._learn_pairs(batch, counts)
+            await self._admission.was_learned(batch.groups)
+
+    async def save(self) -> None:
+        """Checkpoint what was learnt since the last time."""
+        for role, save in (("policy learner", self._save_policy), ("reward learner", self._save_reward)):
+            if since := self._since[role]:  # type: ignore[index]
+                await save(since[-1][-1] + 1)
+
+    @asynccontextmanager
+    async def _phase(self) -> AsyncIterator[None]:
+        async with self._turn if self._config.schedule == "phased" else contextlib.nullcontext():
+            yield
+
+    async def _learn_pairs(self, batch: Batch, counts: Counts) -> None:
+        progress: RewardProgress = await self._learn("reward learner", [batch], self._learn_batch)
+        if progress.steps:
+            counts.reward = progress
+        if progress.version > self._reward.newest:
+            weights = await self._call("reward learner", self._reward.publish)
+            await self._admission.new_reward_model(progress.version)
+            temperature = progress.measured[progress.version].temperature
+            await self._rank(reward_model(progress.version), progress.version, weights, temperature)
+            await self._save_reward(batch.number + 1)
+            if progress.version == self._config.iterations:
+                self._tasks.create_task(self._add_control())
+            if self._config.schedule == "phased":
+                await self._followers[1].reached(progress.version)
+
+    async def _learn(
+        self, role: LearnerRole, batches: list[Batch], learn: Callable[[Any, list[Batch]], Awaitable[Any]]
+    ) -> Any:
+        """What `learn` returns of the learner. Batches whose bytes were lost come from the ledger."""
+
+        async def once(learner: Any) -> Any:
+            try:
+                return await learn(learner, batches)
+            except ray.exceptions.RayError as error:
+                if not is_loss(error):
+                    raise
+            return await learn(learner, self._recalled([batch.number for batch in batches]))
+
+        done = await self._call(role, once)
+        self._since[role].append([batch.number for batch in batches])
+        return done
+
+    async def _call(self, role: LearnerRole, call: Callable[[Any], Awaitable[Any]]) -> Any:
+        """What `call` returns of the learner, or of the one in its place if it dies. Raises `LearnerLost`."""
+        learner = self._crew.policy_learner if role == "policy learner" else self._crew.reward_learner
+        for _ in range(_LIVES):
+            try:
+                return await call(learner)
+            except ray.exceptions.RayActorError as error:
+                last = error
+                self.revivals[role] += 1
+                learner = self._crew.replace(role)
+            with contextlib.suppress(ray.exceptions.RayActorError):  # the next call says so too
+                await self._bring_up(role)
+        raise LearnerLost(f"the {role} died {_LIVES} times in a row; the last time: {last}") from last
+
+    async def _bring_up(self, role: LearnerRole) -> tuple[Any, int]:
+        """Give a new learner what its checkpoint holds and what came after it in this process."""
+        learner, path = self._crew.policy_learner, self._checkpoints.policy
+        if role == "reward learner":
+            learner, path = self._crew.reward_learner, self._checkpoints.reward
+        if path.exists():
+            state, at = await learner.restore.remote(path)
+        elif role == "reward learner":
+            await self._initialise(learner)
+            state, at = {}, 0
+        else:
+            return None, 0  # it died while it fine-tuned, which is to be done anew
+        for numbers in self._since[role]:
+            batches = await asyncio.to_thread(self._recalled, numbers)
+            await (self._step if role == "policy learner" else self._learn_batch)(learner, batches)
+        return state, at
+
+    def _recalled(self, numbers: list[int]) -> list[Batch]:
+        found = [self._past.recall(number) for number in numbers]
+        return [batch for batch in found if batch is not None]
+
+    async def _step(self, learner: Any, batches: list[Batch]) -> PolicyProgress:
+        references = [(batch.candidates, batch.verdicts, batch.scores) for batch in batches]
+        progress: PolicyProgress = await learner.learn.remote(references)
+        return progress
+
+    async def _learn_batch(self, learner: Any, batches: list[Batch]) -> RewardProgress:
+        (batch,) = batches
+        progress: RewardProgress = await learner.learn.remote(
+            batch.problems, batch.candidates, batch.verdicts, batch.pairs
+        )
+        return progress
+
+    async def _fine_tune(self, learner: Any) -> None:
+        await learner.fine_tune.remote(self._fine_tuning, self._config.sft)
+
+    async def _initialise(self, learner: Any) -> None:
+        ((_, _, tuned),) = self._checkpoints.kept("policy-sft")
+        await learner.initialise.remote(tuned)
+
+    async def _publish_policy(self) -> ray.ObjectRef:
+        weights: ray.ObjectRef = await self._call("policy learner", self._policy.publish)
+        return weights
+
+    async def _save_policy(self, at: int) -> None:
+        paths = self._checkpoints.policy_model, self._checkpoints.policy
+        await self._call("policy learner", lambda learner: _done(learner.save.remote(*paths, at)))
+        self._since["policy learner"].clear()
+
+    async def _save_reward(self, at: int) -> None:
+        paths = self._checkpoints.reward_model, self._checkpoints.reward
+        await self._call("reward learner", lambda learner: _done(learner.save.remote(*paths, at)))
+        self._since["reward learner"].clear()
 
     async def _evaluate(self, name: str, weights: ray.ObjectRef) -> None:
-        self.held_out.add_policy(name, self.policy.newest, weights)
-        await asyncio.to_thread(self.checkpoints.keep, f"policy-{name}", self.policy.newest, weights)
+        self._held_out.add_policy(name, self._policy.newest, weights)
+        await asyncio.to_thread(self._checkpoints.keep, f"policy-{name}", self._policy.newest, weights)
 
     async def _add_control(self) -> None:
-        examples, control = self.crew.reward_learner.control.remote(self.config.evaluation.control)
-        await examples  # a scorer that is given weights which are still to come would wait for them, and others for it
-        await self._rank(CONTROL, self.reward.newest, control, math.nan)
+        async def learn(learner: Any) -> ray.ObjectRef:
+            examples, control = learner.control.remote(self._config.evaluation.control)
+            await examples  # a scorer given weights which are still to come would wait for them, and others for it
+            return control
+
+        await self._rank(CONTROL, self._reward.newest, await self._call("reward learner", learn), math.nan)
 
     async def _rank(self, name: str, version: int, weights: ray.ObjectRef, temperature: float) -> None:
         self._add_ranker(name, version, weights, temperature)
-        await asyncio.to_thread(self.checkpoints.keep, f"ranker-{name}", version, weights)
+        await asyncio.to_thread(self._checkpoints.keep, f"ranker-{name}", version, weights)
 
     def _add_ranker(self, name: str, version: int, weights: ray.ObjectRef, temperature: float) -> None:
-        head: Head = "likelihood" if name == CONTROL else self.config.reward.head
-        reference = self.config.reward.reference and name != CONTROL
-        self.held_out.add_ranker(Ranker(name, head, reference, version, weights, temperature))
+        head: Head = "likelihood" if name == CONTROL else self._config.reward.head
+        reference = self._config.reward.reference and name != CONTROL
+        self._held_out.add_ranker(Ranker(name, head, reference, version, weights, temperature))
+
+
+async def _done(reference: ray.ObjectRef) -> Any:
+    return await reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from tensorboardX import SummaryWriter
 
+from actors.crew import WorkerRole
 from actors.evaluation import HeldOut
 from actors.stages import Counts
 from actors.streams import Pool, Stream
@@ -27,7 +28,7 @@ class View:
     console: Console
     counts: Counts
     streams: Sequence[Stream[Any]]
-    pools: dict[str, Pool]
+    pools: Mapping[WorkerRole, Pool]
     versions: Sequence[Versions]
     held_out: HeldOut
     timeline: Timeline
@@ -67,7 +68,7 @@ class View:
             "passed": f"{passed / judged:.0%} of {judged}",
             "jails": _jails(list(counts.executors.values())),
             "waiting": " ".join(f"{stream.name} {stream.depth}/{stream.capacity}" for stream in self.streams),
-            "busy": " ".join(f"{name} {pool.busy}/{pool.capacity}" for name, pool in self.pools.items()),
+            "busy": " ".join(f"{role}s {pool.busy}/{pool.capacity}" for role, pool in self.pools.items()),
             "versions": " ".join(f"{versions.model} v{max(versions.newest, 0)}" for versions in self.versions),
             "pairs": f"{counts.pairs} ({counts.hard_pairs} hard)",
         }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import ray
+
+from actors.streams import Pool
 
 
 class Versions:
@@ -42,33 +44,38 @@ class Versions:
 class Follower:
     """Keeps one worker at the newest version, except while somebody holds it at another."""
 
-    def __init__(self, versions: Versions, worker: Any, version: int = -1) -> None:
+    def __init__(self, versions: Versions, worker: Any, version: int, changed: asyncio.Condition) -> None:
         self.worker = worker
+        self.version = version  # that the worker has
+        self.aside = False  # it serves only whoever holds it
         self._versions = versions
-        self._version = version  # that the worker has
+        self._changed = changed
         self._lock = asyncio.Lock()
 
-    async def catch_up(self) -> None:
-        """Wait for a version newer than the worker's, and hand it over."""
-        await self._versions.after(self._version)
-        async with self._lock:
-            await self._update(*await self._versions.after(-1))
-
     async def run(self) -> None:
-        """Catch up for as long as the worker lives."""
-        with contextlib.suppress(ray.exceptions.RayActorError):  # the supervisor sees to it
-            while True:
-                await self.catch_up()
+        """Take up every newest version. Raises Ray's error when the worker dies."""
+        while True:
+            await self._versions.after(self.version)
+            async with self._lock:
+                await self._update(*await self._versions.after(-1))
 
     @asynccontextmanager
-    async def held_at(self, version: int, weights: ray.ObjectRef | None) -> AsyncIterator[Any]:
-        """The worker, at `version` until the context ends; without `weights` it must be there already."""
-        async with self._lock:
-            if weights is not None:
-                await self._update(version, weights)
-            elif version != self._version:
-                raise ValueError(f"the worker has v{self._version} and cannot be held at v{version} without weights")
+    async def held_at(self, version: int, weights: ray.ObjectRef, pool: Pool) -> AsyncIterator[Any]:
+        """The worker, at `version` until the context ends.
+
+        It goes on serving `pool` unless it had to go back to that version: what it samples then is older than anybody
+        who asks the pool reckons with.
+        """
+        async with self._lock, contextlib.AsyncExitStack() as stack:
+            if self.version > version:
+                await stack.enter_async_context(pool.without(self.worker))
+                self.aside = True
+            await self._update(version, weights)
             yield self.worker
+            if self.aside:
+                await self._update(*await self._versions.after(-1))
+                self.aside = False
+                await self._notify()
 
     async def let_go(self) -> None:
         """Wait until nobody holds the worker."""
@@ -76,22 +83,29 @@ class Follower:
             pass
 
     async def _update(self, version: int, weights: ray.ObjectRef) -> None:
-        if version != self._version:
+        if version != self.version:
             await self.worker.update.remote(version, weights)
-            self._version = version
+            self.version = version
+            await self._notify()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
 
 class Followers:
     """The followers of all workers that take up one model. Workers come and go."""
 
-    def __init__(self, versions: Versions, workers: Sequence[Any], version: int = -1) -> None:
+    def __init__(self, versions: Versions, version: int = -1) -> None:
         """`version` is that which a worker has when it is new."""
         self._versions, self._version = versions, version
-        self._living = [Follower(versions, worker, version) for worker in workers]
+        self._living: list[Follower] = []
         self._changed = asyncio.Condition()
 
-    def __iter__(self) -> Iterator[Follower]:
-        return iter(list(self._living))
+    @property
+    def oldest(self) -> int | None:
+        """The version of the worker that is furthest behind, of those that serve everybody."""
+        return min((follower.version for follower in self._living if not follower.aside), default=None)
 
     async def one(self) -> Follower:
         """A follower whose worker lives as far as is known, waiting for one."""
@@ -99,10 +113,25 @@ class Followers:
             await self._changed.wait_for(lambda: self._living)
             return self._living[0]
 
+    async def reached(self, version: int) -> int:
+        """The oldest version, once it is `version` or newer."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.oldest is not None and self.oldest >= version)
+            assert self.oldest is not None
+            return self.oldest
+
+    async def changed(self, version: int) -> int:
+        """The oldest version, once it is another than `version`."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.oldest is not None and self.oldest != version)
+            assert self.oldest is not None
+            return self.oldest
+
     async def join(self, worker: Any) -> Follower:
-        """The follower of a new `worker`, which has the newest version when this returns."""
-        follower = Follower(self._versions, worker, self._version)
-        await follower.catch_up()
+        """The follower of a new `worker`, which has the newest version when this returns. Raises Ray's error."""
+        follower = Follower(self._versions, worker, self._version, self._changed)
+        while follower.version < self._versions.newest:
+            await follower._update(*await self._versions.after(-1))
         async with self._changed:
             self._living.append(follower)
             self._changed.notify_all()
@@ -112,4 +141,6 @@ class Followers:
         """Name `worker` to nobody any more, and wait until nobody holds it."""
         for follower in [follower for follower in self._living if follower.worker is worker]:
             self._living.remove(follower)
+            async with self._changed:
+                self._changed.notify_all()
             await follower.let_go()

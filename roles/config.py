@@ -20,6 +20,7 @@ from roles.policy.trainer import PPOSettings
 from roles.reward.losses import RewardObjective
 from roles.sampling.settings import EngineSettings
 from roles.sandbox.limits import Limits
+from roles.simulation import Simulation
 from roles.tuning.sft import SFTSettings
 
 _COMPILERS = ("g++", "clang++")
@@ -84,7 +85,8 @@ class RewardStage(OptimiserSettings):
 class PolicyStage(PPOSettings):
     groups_per_step: int = Field(default=32, ge=1)
     steps_per_iteration: int = Field(default=12, ge=1)
-    max_staleness: int = Field(default=1, ge=0)  # steps that a sample may lie behind, in the mean
+    max_staleness: int = Field(default=1, ge=0)  # steps that a sampled token may lie behind, at most
+    checkpoint_every: int = Field(default=4, ge=1)  # steps; those after the last checkpoint are learnt again
     reward: RewardMix = RewardMix()
 
 
@@ -112,6 +114,8 @@ class EvaluationSettings(Section):
 class ClusterSettings(Section):
     address: str = "auto"  # host:port; auto: the cluster that runs on this machine, else `local`: a Ray of our own
     object_store_bytes: int = Field(default=256 << 20, ge=100 << 20)  # of a Ray of our own
+    heartbeat_seconds: float = Field(default=60.0, gt=0)  # an actor that does not answer for so long is replaced
+    lease_seconds: float = Field(default=1800.0, gt=0)  # a worker that keeps a batch for so long is replaced
     dashboard: bool = True  # of a Ray of our own
 
 
@@ -120,7 +124,11 @@ class Config(Section):
     run_dir: Path | None = None  # none: a new folder under runs/
     suite: str = "pocket"
     iterations: int = Field(default=2, ge=1)  # published reward-model versions
+    schedule: Literal["continuous", "phased"] = "continuous"  # phased: a step's batches pass each stage together
+    deterministic: bool = False  # the same weights from every run of the same configuration, broken off or not
     stream_capacity: int = Field(default=4, ge=1)  # batches that wait between two stages
+    stream_bytes: int = Field(default=64 << 20, ge=1 << 10)  # and their size
+    simulate: Simulation | None = None
     model: ModelSettings = ModelSettings()
     sampling: SamplingSettings = SamplingSettings()
     sft: SFTStage = SFTStage()
@@ -141,6 +149,29 @@ class Config(Section):
                 f"sampling.problems_per_batch = {self.sampling.problems_per_batch}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _determinism_has_its_price(self) -> Config:
+        if self.deterministic and self.schedule != "phased":
+            raise ValueError(
+                f"deterministic = true: with schedule = {self.schedule} what is sampled depends on when; "
+                "allowed is schedule phased"
+            )
+        if self.deterministic and self.model.device != "cpu":
+            raise ValueError("deterministic = true: a GPU does not add in a fixed order; allowed is model.device cpu")
+        return self
+
+    @property
+    def wanted(self) -> dict[str, int]:
+        """Workers of each role that a run begins with."""
+        workers = self.workers
+        return {"generator": workers.generators, "executor": workers.executors, "scorer": workers.scorers, "miner": 1}
+
+    @property
+    def engine(self) -> EngineSettings:
+        """Of the generators. Logits depend on what else is in the batch, and on what is cached."""
+        alone = {"max_num_seqs": 1, "prefix_caching": False} if self.deterministic else {}
+        return self.sampling.engine.model_copy(update=alone)
 
     @model_validator(mode="after")
     def _engine_is_there(self) -> Config:

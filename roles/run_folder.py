@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -28,11 +29,6 @@ class Run:
     attempt: int  # how often this run was started before
 
     @property
-    def id(self) -> str:
-        """Unique among the writers of this folder's ledger."""
-        return f"{self.folder.name}-{self.attempt}"
-
-    @property
     def report(self) -> Path:
         return self.folder / "report.json"
 
@@ -50,14 +46,10 @@ class Run:
         aside.write_text(json.dumps({"pid": os.getpid(), "time": time.time(), "facts": facts}))
         os.replace(aside, self.status)
 
-    def note_ray(self, address: str) -> None:
-        """Say which Ray the run is on; whoever scales it asks there."""
-        (self.folder / "ray_address").write_text(address)
-
     @property
-    def ray_address(self) -> str | None:
-        path = self.folder / "ray_address"
-        return path.read_text() if path.exists() else None
+    def control(self) -> Path:
+        """A file that says by which socket the process that runs this is asked for something."""
+        return self.folder / "control"
 
     @property
     def alive(self) -> bool:
@@ -66,6 +58,12 @@ class Run:
             return False
         pid = int(json.loads(self.status.read_text())["pid"])
         return pid != os.getpid() and Path(f"/proc/{pid}").exists()
+
+    def interrupt(self) -> None:
+        """End the process that runs this, as Ctrl-C does. Raises `ConfigError` when there is none."""
+        if not self.alive:
+            raise ConfigError(f"{self.folder} is not running on this machine; see driver.py status")
+        os.kill(int(json.loads(self.status.read_text())["pid"]), signal.SIGINT)
 
     @property
     def complete(self) -> bool:

@@ -45,6 +45,16 @@ class Judged:
     score: Score
 
 
+def judged(
+    candidates: Sequence[Candidate], verdicts: Sequence[Verdict], scores: Sequence[Score]
+) -> dict[str, list[Judged]]:
+    """Samples by group, of records in the same order."""
+    groups: dict[str, list[Judged]] = {}
+    for parts in zip(candidates, verdicts, scores, strict=True):
+        groups.setdefault(parts[0].group_id, []).append(Judged(*parts))
+    return groups
+
+
 def mine(samples: Sequence[Judged], settings: MiningSettings, rng: random.Random) -> list[Pair]:
     """All pairs, by the rule, of the programs picked from one problem's samples.
 

@@ -55,7 +55,7 @@ def load(
 def from_ledger(folder: Path, problems: Sequence[Problem]) -> list[Group]:
     """All groups of a ledger, or of a run folder with one, in order. Raises `SuiteError`."""
     folder = folder / "ledger" if (folder / "ledger").is_dir() else folder
-    if not (folder / ledgers.FOLDERS[Candidate]).is_dir():
+    if not ledgers.batches(folder):
         raise SuiteError(f"{folder}: holds no ledger; allowed are the folder of a run, or its ledger")
     try:
         candidates = ledgers.read(folder, Candidate)

@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 
 from roles import languages, weights
 from roles.records import Candidate, Problem
-from roles.sampling.settings import ENGINE_ENV, EngineDied, EngineSettings, SamplingError, check_model_folder
+from roles.sampling.died import EngineDied
+from roles.sampling.settings import ENGINE_ENV, EngineSettings, SamplingError, check_model_folder
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -66,6 +67,7 @@ class Sampler:
             max_num_seqs=self.settings.max_num_seqs,
             tensor_parallel_size=self.settings.tensor_parallel_size,
             enforce_eager=self.settings.enforce_eager,
+            enable_prefix_caching=self.settings.prefix_caching,
             seed=self.settings.seed,
             logprobs_mode="processed_logprobs",
             disable_log_stats=True,

@@ -31,10 +31,6 @@ class SamplingError(ValueError):
     """The engine cannot serve this model, prompt or weight version; the message says what would do."""
 
 
-class EngineDied(RuntimeError):
-    """The engine's process is gone or its weights are in pieces: start a new `Sampler`."""
-
-
 class EngineSettings(BaseModel):
     """How one engine runs. Sizes are per engine."""
 
@@ -47,6 +43,7 @@ class EngineSettings(BaseModel):
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     tensor_parallel_size: int = Field(default=1, ge=1)
     enforce_eager: bool = True  # False compiles and captures graphs first: minutes that a large model earns back
+    prefix_caching: bool = True
     seed: int = 0
 
 

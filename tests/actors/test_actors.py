@@ -94,8 +94,8 @@ def test_scores_pairs_and_a_new_reward_version(batches, verdicts, reward_learner
     _, scores = ray.get(list(scorer.score.remote(*batches)))
     assert {score.reward_version for score in from_batch(Score, scores)} == {0}
 
-    miner = ray.remote(**CONTROL)(Miner).remote("miner", tmp_path, "run-0", MiningSettings(), 0)
-    mined, pairs = ray.get(list(miner.mine.remote(batches[1], verdicts[1], scores)))
+    miner = ray.remote(**CONTROL)(Miner).remote("miner", tmp_path, MiningSettings(), 0)
+    mined, pairs = ray.get(list(miner.mine.remote("000000-policy", batches[1], verdicts[1], scores)))
     assert (mined.groups, mined.pairs) == (12, 24)
     assert len(list(tmp_path.rglob("*.parquet"))) == 4  # candidates, verdicts, scores and pairs are durable
 
@@ -130,10 +130,11 @@ def test_a_published_policy_reaches_the_generator_in_flight(problems, tmp_path):
     generator = ray.remote(num_cpus=0, max_concurrency=16)(Generator).remote("generator 0", BASE, engine)
     ray.get(generator.start.remote(0))
     request = Request(tuple(problem.id for problem in problems), 4, 1.0, 48)
-    tokens, sampled = ray.get(list(generator.sample.remote(to_batch(Problem, problems), request)))
+    receipt, sampled = ray.get(list(generator.sample.remote(to_batch(Problem, problems), request)))
     before = from_batch(Candidate, sampled)
     assert len(before) == 48
-    assert tokens == sum(len(candidate.token_ids) for candidate in before)
+    assert receipt.tokens == sum(len(candidate.token_ids) for candidate in before)
+    assert receipt.oldest == 0
     assert {version for candidate in before for version in candidate.policy_versions} == {0}
 
     ray.get(learner.fine_tune.remote(to_batch(Problem, problems), SFTStage(problems=12, epochs=1)))

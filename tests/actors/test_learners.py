@@ -63,9 +63,9 @@ def test_the_policy_learner_publishes_saves_and_continues(learning, base, proble
     tuned = published(learner)
     assert tuned.keys() == before.keys()
     assert not same(tuned, before)
-    learner.save(tmp_path / "model", tmp_path / "policy.pt")
+    learner.save(tmp_path / "model", tmp_path / "policy.pt", 7)
     other = start()
-    other.restore(tmp_path / "policy.pt")
+    assert other.restore(tmp_path / "policy.pt") == (0, 7)
     assert same(published(other), tuned)
     assert other.weights()[0] == SFT_VERSION
     folder = AutoModelForCausalLM.from_pretrained(tmp_path / "model").state_dict()
@@ -124,9 +124,9 @@ def test_the_reward_learner_publishes_saves_and_continues(reward, reference, bas
     learnt = published(learner)
     assert learnt.keys() == before.keys()
     assert not same(learnt, before)
-    learner.save(tmp_path / "model", tmp_path / "reward.pt")
+    learner.save(tmp_path / "model", tmp_path / "reward.pt", 7)
     other = reward.start(reference=reference)
-    assert other.restore(tmp_path / "reward.pt") == progress.measured
+    assert other.restore(tmp_path / "reward.pt") == (progress.measured, 7)
     assert same(published(other), learnt)
     loaded, _ = reward_model.load(str(tmp_path / "model"))
     plain, _ = reward_model.create("likelihood", base, reference=reference)
@@ -176,7 +176,7 @@ def test_a_fresh_iteration_learns_the_old_groups_and_then_the_new_from_the_first
 def test_a_fresh_iteration_after_a_restart_is_the_one_that_was_broken_off(reward, tmp_path):
     learner = reward.initialised(start="fresh", reference=True)
     learner.learn(*reward.batch(0))
-    learner.save(tmp_path / "model", tmp_path / "reward.pt")
+    learner.save(tmp_path / "model", tmp_path / "reward.pt", 7)
     other = reward.start(start="fresh", reference=True)
     other.restore(tmp_path / "reward.pt")
     torch.rand(5)  # what else happens in a process must not matter

@@ -47,7 +47,8 @@ def drive(pool: Pool, numbers: range, during, poison: int = -1) -> list[int]:
         for number in numbers:
             await source.put(number)
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(serve(source, pool, work, deliver)), tasks.create_task(replace())]
+            stage = serve(source, pool, lambda item: pool.call(lambda worker: work(worker, item)), deliver)
+            background = [tasks.create_task(stage), tasks.create_task(replace())]
             tasks.create_task(during())
             while len(done) < len(numbers):
                 await asyncio.sleep(0.01)

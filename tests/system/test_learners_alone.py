@@ -60,9 +60,7 @@ def folder(tmp_path_factory):
     }  # fmt: skip
     for name, values in rows.items():
         (path / f"{name}.jsonl").write_text("".join(json.dumps(value) + "\n" for value in values))
-    ledger = Ledger(path / "run" / "ledger", "run-0")
-    for kind, records in ((Candidate, candidates), (Verdict, verdicts), (Score, scores)):
-        ledger.append(kind, records)
+    Ledger(path / "run" / "ledger").append("000000", {Candidate: candidates, Verdict: verdicts, Score: scores})
     return path
 
 

@@ -65,7 +65,7 @@ def finished(tmp_path_factory):
         command(run_dir), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     deadline = time.monotonic() + 240
-    while not list((run_dir / "ledger" / "pairs").glob("*.parquet")) and time.monotonic() < deadline:
+    while not list((run_dir / "ledger").glob("*/pairs.parquet")) and time.monotonic() < deadline:
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.2)
     first.send_signal(signal.SIGINT)
