@@ -1,9 +1,9 @@
 """RewardRanker as a system of actors: what a person types, and the wiring of the whole loop.
 
 problems -> generators -> candidates -> executors -> verdicts -> scorers -> scored -> miner -> pairs -> reward learner
-                 ^                                                 |  ^                                   |
-                 |                                                 v  +----------- reward model vM -------+
-                 +----- policy vN <----- policy learner <----- rollouts
+                 ^                                                   ^                  |                     |
+                 |                                                   +----------- reward model vM ------------+
+                 +-------------- policy vN <- policy learner <------ rollouts <---------+
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
         async with asyncio.TaskGroup() as tasks, control.served(run):
             training = Training(
                 tasks, crew, policy, reward, followers, held_out, admission, Checkpoints(run.folder), past,
-                inputs.fine_tuning, config,
+                scorers, inputs.fine_tuning, config,
             )  # fmt: skip
             background = [
                 tasks.create_task(work)

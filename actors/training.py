@@ -23,7 +23,7 @@ from actors.past import Past
 from actors.policy_learner import SFT_VERSION, PolicyProgress
 from actors.reward_learner import RewardProgress
 from actors.stages import Counts, Frontier
-from actors.streams import Batch, Stream, is_loss
+from actors.streams import Batch, Pool, Stream, is_loss
 from actors.weights import Followers, Versions
 from roles.config import Config
 from roles.ranking.table import CONTROL, reward_model
@@ -78,12 +78,13 @@ class Training:
     def __init__(
         self, tasks: asyncio.TaskGroup, crew: Crew, policy: Versions, reward: Versions,
         followers: tuple[Followers, Followers], held_out: HeldOut, admission: Admission, checkpoints: Checkpoints,
-        past: Past, fine_tuning: list[Problem], config: Config,
+        past: Past, scorers: Pool, fine_tuning: list[Problem], config: Config,
     ) -> None:  # fmt: skip
         """`followers` are those of the policy and of the reward model."""
         self.revivals: Counter[str] = Counter()
         self._tasks, self._crew, self._policy, self._reward, self._followers = tasks, crew, policy, reward, followers
         self._held_out, self._admission, self._checkpoints, self._past = held_out, admission, checkpoints, past
+        self._scorers = scorers
         self._config, self._fine_tuning = config, to_batch(Problem, fine_tuning)
         self._steps = 0  # of PPO
         self._since: dict[LearnerRole, list[list[int]]] = {"policy learner": [], "reward learner": []}
@@ -133,6 +134,8 @@ class Training:
             if batches is None:
                 return False
             async with self._phase():
+                if config.policy.rescore:
+                    batches = await asyncio.gather(*map(self._rescored, batches))
                 counts.policy = await self._learn("policy learner", batches, self._step)
                 weights = await self._publish_policy()
                 self._steps += 1
@@ -160,6 +163,19 @@ class Training:
         for role, save in (("policy learner", self._save_policy), ("reward learner", self._save_reward)):
             if since := self._since[role]:  # type: ignore[index]
                 await save(since[-1][-1] + 1)
+
+    async def _rescored(self, batch: Batch) -> Batch:
+        """`batch` with scores by the newest reward model; the ledger keeps those that it was mined with."""
+        assert batch.mined is not None
+        if batch.mined.reward_version >= self._reward.newest:
+            return batch
+
+        async def score(scorer: Any) -> ray.ObjectRef:
+            receipt, scores = scorer.score.remote(batch.problems, batch.candidates)
+            await receipt
+            return scores
+
+        return dataclasses.replace(batch, scores=await self._scorers.call(score))
 
     @asynccontextmanager
     async def _phase(self) -> AsyncIterator[None]:

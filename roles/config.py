@@ -87,6 +87,7 @@ class PolicyStage(PPOSettings):
     steps_per_iteration: int = Field(default=12, ge=1)
     max_staleness: int = Field(default=1, ge=0)  # steps that a sampled token may lie behind, at most
     checkpoint_every: int = Field(default=4, ge=1)  # steps; those after the last checkpoint are learnt again
+    rescore: bool = False  # by the newest reward model before training, where it moved on since the sample was scored
     reward: RewardMix = RewardMix()
 
 
@@ -156,6 +157,11 @@ class Config(Section):
             raise ValueError(
                 f"deterministic = true: with schedule = {self.schedule} what is sampled depends on when; "
                 "allowed is schedule phased"
+            )
+        if self.deterministic and self.policy.rescore:
+            raise ValueError(
+                "deterministic = true: a policy learner that is replaced learns again from the scores in the ledger; "
+                "allowed is policy.rescore false"
             )
         if self.deterministic and self.model.device != "cpu":
             raise ValueError("deterministic = true: a GPU does not add in a fixed order; allowed is model.device cpu")

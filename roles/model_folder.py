@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from roles.engines.settings import LoRASettings
 from roles.sequences import TokenSequence
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")  # as architectures call it
@@ -22,6 +23,23 @@ def check_device(device: str) -> None:
 
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("model.device = cuda: torch finds no CUDA device here; set it to cpu")
+
+
+def check_adapters(folder: str, settings: LoRASettings | None) -> None:
+    """Raises `ModelError` when the model in `folder` has no layers of the names that `settings` puts adapters into."""
+    if settings is None or not settings.targets:
+        return
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    from roles.engines import lora
+
+    with torch.device("meta"):
+        trunk = AutoModel.from_config(AutoConfig.from_pretrained(folder))
+    try:
+        lora.check(trunk, settings)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
 
 
 def tokenizer(folder: str) -> Any:

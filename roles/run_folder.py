@@ -57,7 +57,11 @@ class Run:
         if not self.status.exists():
             return False
         pid = int(json.loads(self.status.read_text())["pid"])
-        return pid != os.getpid() and Path(f"/proc/{pid}").exists()
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return pid != os.getpid() and state != "Z"
 
     def interrupt(self) -> None:
         """End the process that runs this, as Ctrl-C does. Raises `ConfigError` when there is none."""
@@ -119,6 +123,7 @@ def check(config: Config) -> Inputs:
         tokenizer = model_folder.tokenizer(folder)
     except ValueError as error:
         raise ConfigError(f"model.path = {config.model.path!r}: {error}") from error
+    model_folder.check_adapters(folder, config.learning.lora)
     longest, positions = config.sampling.engine.max_model_len, model_folder.positions(folder)
     if positions is not None and longest > positions:
         raise ConfigError(

@@ -20,15 +20,12 @@ _ADAPTER = "default"
 def inject(model: Any, settings: LoRASettings) -> None:
     """Freeze `model`, a causal model or a classifier, and put adapters into its trunk; a classifier's head is trained.
 
-    Raises `ValueError` for a target that no linear layer of the trunk is called.
+    Raises `ValueError` as `check` does.
     """
     from peft import LoraConfig, inject_adapter_in_model
-    from transformers.pytorch_utils import Conv1D
 
     trunk = model.base_model
-    linear = {name.rpartition(".")[2] for name, layer in trunk.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
-    if unknown := sorted(set(settings.targets) - linear):
-        raise ValueError(f"learning.lora.targets = {unknown}: the linear layers are {', '.join(sorted(linear))}")
+    linear = check(trunk, settings)
     model.requires_grad_(False)
     config = LoraConfig(
         r=settings.rank,
@@ -39,6 +36,16 @@ def inject(model: Any, settings: LoRASettings) -> None:
     inject_adapter_in_model(config, trunk, adapter_name=_ADAPTER)
     if hasattr(model, "score"):
         model.score.requires_grad_(True)
+
+
+def check(trunk: nn.Module, settings: LoRASettings) -> set[str]:
+    """What the linear layers of `trunk` are called. Raises `ValueError` for a target that none of them is called."""
+    from transformers.pytorch_utils import Conv1D
+
+    linear = {name.rpartition(".")[2] for name, layer in trunk.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
+    if unknown := sorted(set(settings.targets) - linear):
+        raise ValueError(f"learning.lora.targets = {unknown}: the linear layers are {', '.join(sorted(linear))}")
+    return linear
 
 
 @contextmanager

@@ -41,6 +41,7 @@ def align(
     if settings.reward.reward_model and settings.advantages != "passing":
         demand_scores(groups, "policy.reward.reward_model > 0", "set it to 0, or name --reward DIR")
     model_folder.check_device(config.model.device)
+    model_folder.check_adapters(folder, config.learning.lora)
     tokenizer = model_folder.tokenizer(folder)
     sequences = {
         sample.candidate.id: _sequence(tokenizer, group, sample.candidate)

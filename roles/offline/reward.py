@@ -45,6 +45,7 @@ def learn(
     if not pairs:
         raise SuiteError("no problem to train on has both a program to choose and one to reject")
     model_folder.check_device(config.model.device)
+    model_folder.check_adapters(folder, config.learning.lora)
     tokenizer = model_folder.tokenizer(folder)
     candidates = [sample.candidate for group in groups for sample in group.samples]
     problems = {group.problem.id: group.problem for group in groups}

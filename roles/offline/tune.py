@@ -75,6 +75,7 @@ def tune(
     loaded, `Diverged` later."""
     folder = str(config.model.folder)
     model_folder.check_device(config.model.device)
+    model_folder.check_adapters(folder, config.learning.lora)
     tokenizer = model_folder.tokenizer(folder)
     sequences = [encode(tokenizer, example.prompt, example.completion) for example in examples]
     model_folder.check_lengths(folder, sequences, f"{len(examples)} examples")

@@ -139,6 +139,7 @@ def test_wrong_input_is_one_message_before_weights_are_loaded(folder, tmp_path):
         (["tune", "--data", long, *out], ["the longest is", "has 1024 positions"]),
         (["tune", *out, "--set", f"model.path={broken}"], ["eos_token = None", "set it to the token"]),
         (["reward", "--ledger", tmp_path, *out], ["holds no ledger"]),
+        (["tune", *out, "--set", "learning.lora={targets: [query]}"], ["learning.lora.targets = ['query']", "q_proj"]),
     ]
     for arguments, parts in cases:
         with pytest.raises((ConfigError, SuiteError, ModelError)) as raised:
