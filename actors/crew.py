@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -32,6 +33,7 @@ RESOURCE = dict.fromkeys(("miner", *get_args(LearnerRole)), "learner")
 NAMESPACE = "rewardranker"
 _COLLECT_SECONDS = 2.0
 _LEARNERS = 2  # of the policy and of the reward model
+_STARTS = 3  # of Ray
 _PLENTY = 1000.0  # a Ray of our own has room for every worker: the processes share the cores
 _ROOT = Path(__file__).parent.parent
 
@@ -48,24 +50,19 @@ def connect(config: Config) -> str:
         "runtime_env": {"env_vars": environment},
     }  # fmt: skip
     address = config.cluster.address
-    if address not in ("auto", "local"):
-        _answers(address)
-    try:
-        if address == "local":
-            raise ConnectionError
-        context = ray.init(address=address, **options)
-    except ConnectionError:
-        if address not in ("auto", "local"):
-            raise
+    if address == "auto":
+        address = _started() or "local"
+    if address == "local":
         os.environ.setdefault("RAY_worker_niceness", "0")  # the default, 15, lets anything else starve a run
-        context = ray.init(
-            address="local",
-            num_cpus=os.cpu_count(),
-            resources=dict.fromkeys(ROLES, _PLENTY),
-            object_store_memory=config.cluster.object_store_bytes,
-            include_dashboard=config.cluster.dashboard,
-            **options,
+        options |= {
+            "num_cpus": os.cpu_count(), "resources": dict.fromkeys(ROLES, _PLENTY),
+            "object_store_memory": config.cluster.object_store_bytes, "include_dashboard": config.cluster.dashboard,
+        }  # fmt: skip
+    elif (refused := _refused(address)) is not None:
+        raise ConfigError(
+            f"cluster.address = {address!r}: no Ray answers ({refused}); allowed are auto, local and host:port"
         )
+    context = _init(address, options)
     missing = [role for role in ROLES if role not in ray.cluster_resources()]
     if missing:
         ray.shutdown()
@@ -81,15 +78,35 @@ def connect(config: Config) -> str:
     return context.dashboard_url or ""
 
 
-def _answers(address: str) -> None:
-    """Ray itself tries for minutes. Raises `ConfigError`."""
+def _init(address: str, options: dict[str, Any]) -> Any:
+    """What `ray.init` returns. It gives up after 30 seconds, which a busy machine may need: then it is asked again."""
+    for attempt in range(1, _STARTS + 1):
+        try:
+            return ray.init(address=address, **options)
+        except Exception as error:
+            ray.shutdown()
+            if attempt == _STARTS or "timed out during startup" not in str(error):
+                raise
+
+
+def _started() -> str | None:
+    """The address of the Ray that `ray start` left on this machine.
+
+    What Ray itself finds by `auto` may be one that another run has for its own, and takes away when it ends.
+    """
+    noted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    address = os.environ.get("RAY_ADDRESS") or (noted.read_text().strip() if noted.exists() else "")
+    return address if address and _refused(address) is None else None
+
+
+def _refused(address: str) -> Exception | None:
+    """Why nobody answers at host:port; Ray itself tries for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"cluster.address = {address!r}: no Ray answers ({error}); allowed are auto, local and host:port"
-        ) from error
+        return error
+    return None
 
 
 class Crew:
