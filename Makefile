@@ -4,7 +4,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 python := .venv/bin/python
 
-.PHONY: run setup languages test test-long lint bench bench-executor bench-learning bench-pocket pocket clean
+.PHONY: run setup languages prometheus test test-long lint bench bench-executor bench-learning bench-pocket pocket clean
 
 run: setup
 	$(python) driver.py run configs/pocket.yaml
@@ -15,10 +15,13 @@ setup:
 languages:
 	@scripts/languages.sh
 
+prometheus:
+	@scripts/prometheus.sh
+
 test: lint languages
 	$(python) -m pytest -m "not long"
 
-test-long: setup
+test-long: setup prometheus
 	$(python) -m pytest -m long
 
 lint: setup

@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 
 from roles import config as configuration
-from roles import run_folder
+from roles import run_folder, watching
 from roles.config import ConfigError
 from roles.model_folder import ModelError
 from roles.problems.files import SuiteError
@@ -55,6 +55,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
     from actors.control import Control
     from actors.crew import Crew, connect
     from actors.evaluation import HeldOut
+    from actors.facts import Sources
     from actors.past import Past
     from actors.policy_learner import BASE_VERSION
     from actors.stages import Counts, Order, Stages
@@ -88,16 +89,17 @@ async def train(run: Run, inputs: Inputs) -> bool:
         config, run.folder, order, past, admission, generators, executors, scorers, miners,
         candidates, verdicts, scored, pairs, rollouts, counts,
     )  # fmt: skip
-    view = View(
-        console, counts, (candidates, verdicts, scored, rollouts, pairs), pools, (policy, reward), held_out, timeline,
-        run,
-    )  # fmt: skip
     try:
         async with asyncio.TaskGroup() as tasks, control.served(run):
             training = Training(
                 tasks, crew, policy, reward, followers, held_out, admission, Checkpoints(run.folder), past,
                 scorers, inputs.fine_tuning, config,
             )  # fmt: skip
+            sources = Sources(
+                counts, (candidates, verdicts, scored, pairs, rollouts), pools, (policy, reward), held_out, admission,
+                control, supervisor, training, timeline,
+            )  # fmt: skip
+            view = View(console, sources, run)
             background = [
                 tasks.create_task(work)
                 for work in (view.show(), crew.collect(timeline), supervisor.run(), held_out.run())
@@ -328,14 +330,13 @@ def judge(
 
 
 @app.command()
-def status(run_dir: Annotated[Path | None, typer.Argument(help="by default the newest run")] = None) -> None:
+def status(
+    run_dir: Annotated[Path | None, typer.Argument(help="by default the newest run")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="go on until the run ends")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, with --watch one a line")] = False,
+) -> None:
     """Say what a run is doing."""
-    run = run_folder.existing(run_dir)
-    state = "complete" if run.complete else "running" if run.alive else "broken off; run it again to continue"
-    console.print(f"{run.folder}: {state}")
-    if run.status.exists():
-        for name, value in json.loads(run.status.read_text())["facts"].items():
-            console.print(f"  {name:14} {value}")
+    watching.show(run_folder.existing(run_dir), console, watch, as_json)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ class PolicyProgress:
     steps: int
     lag: float  # versions between a token's policy and the newest, mean over the batch
     max_lag: int
+    samples_by_lag: Counter[int]  # versions between a sample's oldest token and the newest: how many samples
     reward_versions: tuple[int, ...]  # that the batch was scored with
     ppo: PPOStep
 
@@ -92,10 +94,14 @@ class PolicyLearner:
             ]
             step = self._trainer.step(rollouts)
         lags = [self._version - version for candidate in candidates for version in candidate.policy_versions]
+        samples_by_lag = Counter(
+            self._version - min(candidate.policy_versions, default=self._version) for candidate in candidates
+        )
         self._version += 1
         self._steps += 1
         versions = tuple(sorted({score.reward_version for score in scores}))
-        return PolicyProgress(self._version, self._steps, sum(lags) / len(lags), max(lags), versions, step)
+        mean_lag = sum(lags) / len(lags)
+        return PolicyProgress(self._version, self._steps, mean_lag, max(lags), samples_by_lag, versions, step)
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     def weights(self) -> tuple[int, Packed]:

@@ -168,11 +168,14 @@ class SimulatedPolicyLearner(_SimulatedLearner):
         for table in tables[::3]:
             self._count(table)
         lags = [state["version"] - version for version in versions]
+        oldest = [min(of) for table in tables[::3] for of in table.column("policy_versions").to_pylist()]
+        samples_by_lag = Counter(state["version"] - version for version in oldest)
         rewards = tuple({version for table in tables[2::3] for version in table.column("reward_version").to_pylist()})
         state["version"] += 1
         state["steps"] += 1
         progress = PPOStep(0.5, sequences=sum(table.num_rows for table in tables[::3]))
-        return PolicyProgress(state["version"], state["steps"], sum(lags) / len(lags), max(lags), rewards, progress)
+        lag = sum(lags) / len(lags)
+        return PolicyProgress(state["version"], state["steps"], lag, max(lags), samples_by_lag, rewards, progress)
 
     def restore(self, checkpoint: Path) -> tuple[int, int]:
         position = self._restore(checkpoint)

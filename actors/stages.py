@@ -52,6 +52,7 @@ class Counts:
     resumed: int = 0  # batches that were in the ledger already
     lost: int = 0  # batches made again because a node took their bytes with it
     quarantined: int = 0  # batches that nobody could serve
+    trained_by_lag: Counter[int] = dataclasses.field(default_factory=Counter)  # samples, by staleness in versions
     policy: PolicyProgress | None = None
     reward: RewardProgress | None = None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import ray
 
 from actors.messages import Mined
+from actors.usage import Level, Usage
 from roles.sampling.died import EngineDied
 
 _ATTEMPTS = 3
@@ -56,18 +58,26 @@ class Stream(Generic[T]):
         self.max_bytes = max_bytes
         self.bytes = 0
         self.most_bytes = 0  # that ever waited
-        self._items: deque[T] = deque()
+        self.empty, self.full = Level(), Level()  # takers that wait for an item, putters that wait for room
+        self.taken, self.waited_seconds = 0, 0.0  # items that left, and how long they were in here, together
+        self._items: deque[tuple[float, T]] = deque()  # since when each has been here
         self._changed = asyncio.Condition()
 
     @property
     def depth(self) -> int:
         return len(self._items)
 
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the oldest item has been in here; 0 of an empty stream."""
+        return time.monotonic() - self._items[0][0] if self._items else 0.0
+
     async def put(self, item: T) -> None:
         size = getattr(item, "bytes", 0)
         async with self._changed:
-            await self._changed.wait_for(lambda: self._has_room(size))
-            self._items.append(item)
+            with self.full.one():
+                await self._changed.wait_for(lambda: self._has_room(size))
+            self._items.append((time.monotonic(), item))
             self.bytes += size
             self.most_bytes = max(self.most_bytes, self.bytes)
             self._changed.notify_all()
@@ -82,9 +92,13 @@ class Stream(Generic[T]):
         taken: list[T] = []
         async with self._changed:
             while len(taken) < count:
-                await self._changed.wait_for(lambda: self._items)
-                taken.append(self._items.popleft())
-                self.bytes -= getattr(taken[-1], "bytes", 0)
+                with self.empty.one():
+                    await self._changed.wait_for(lambda: self._items)
+                since, item = self._items.popleft()
+                taken.append(item)
+                self.taken += 1
+                self.waited_seconds += time.monotonic() - since
+                self.bytes -= getattr(item, "bytes", 0)
                 self._changed.notify_all()
         return taken
 
@@ -137,6 +151,7 @@ class Pool:
         self._aside: set[Any] = set()
         self._changed = asyncio.Condition()
         self._dead: asyncio.Queue[Any] = asyncio.Queue()
+        self.usage = Usage(lambda: self.capacity, calls_each)
 
     @property
     def workers(self) -> list[Any]:
@@ -153,6 +168,7 @@ class Pool:
 
     async def add(self, worker: Any) -> None:
         async with self._changed:
+            self.usage.settle()
             self._room[worker] = self.calls_each
             self._changed.notify_all()
 
@@ -161,17 +177,22 @@ class Pool:
         async with self._changed:
             self._leaving.add(worker)
             await self._changed.wait_for(lambda: self._is_idle(worker))
+            self.usage.settle()
             self._room.pop(worker, None)
             self._leaving.discard(worker)
 
     @asynccontextmanager
     async def without(self, worker: Any) -> AsyncIterator[None]:
-        """Give `worker` nothing while the context lasts, which begins when it has served what it has."""
+        """Give `worker` nothing while the context lasts, which begins when it has served what it has.
+
+        It counts as busy then: whoever wants that has other work for it.
+        """
         async with self._changed:
             self._aside.add(worker)
             await self._changed.wait_for(lambda: self._is_idle(worker))
         try:
-            yield
+            with self.usage.serving(self.calls_each):
+                yield
         finally:
             async with self._changed:
                 self._aside.discard(worker)
@@ -180,6 +201,7 @@ class Pool:
     async def died(self, worker: Any) -> None:
         """Take `worker` out for good. Whoever noticed says so; it is told to `death` once."""
         async with self._changed:
+            self.usage.settle()
             if self._room.pop(worker, None) is not None:
                 self._dead.put_nowait(worker)
             self._changed.notify_all()
@@ -196,7 +218,8 @@ class Pool:
             worker = self._freest()
             self._room[worker] -= 1
         try:
-            yield worker
+            with self.usage.serving():
+                yield worker
         finally:
             if worker in self._room:
                 self._room[worker] += 1
@@ -252,15 +275,19 @@ async def serve(
     With `together` > 1 so many items are taken at once, and delivered in their order when the last of them is done.
     """
 
+    async def pass_on(result: U) -> None:
+        with pool.usage.delivering():
+            await deliver(result)
+
     async def one(item: T) -> None:
-        await deliver(await step(item))
+        await pass_on(await step(item))
 
     on_their_way: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as tasks:
         while together > 1:
             started = [tasks.create_task(_result(step(item))) for item in await source.take(together)]
             for result in await asyncio.gather(*started):
-                await deliver(result)
+                await pass_on(result)
         while True:
             while len(on_their_way) >= max(1, pool.capacity):
                 _, on_their_way = await asyncio.wait(on_their_way, return_when=asyncio.FIRST_COMPLETED)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,9 +73,12 @@ class Timeline:
         self.start = time.time()
         self.spans: list[Span] = []
         self.taken_up: list[TakeUp] = []
+        self.items: Counter[str] = Counter()  # done, by stage
 
     def add(self, drained: Drained) -> None:
         self.spans += drained.spans
+        for span in drained.spans:
+            self.items[span.stage] += span.items
         self.taken_up += drained.taken_up
 
     def stages(self) -> dict[str, dict[str, float]]:

@@ -137,6 +137,7 @@ class Training:
                 if config.policy.rescore:
                     batches = await asyncio.gather(*map(self._rescored, batches))
                 counts.policy = await self._learn("policy learner", batches, self._step)
+                counts.trained_by_lag += counts.policy.samples_by_lag
                 weights = await self._publish_policy()
                 self._steps += 1
                 done = batches[-1].number + 1

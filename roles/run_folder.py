@@ -9,17 +9,23 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
 
 from roles import config as configuration
 from roles import model_folder
 from roles.config import Config, ConfigError
 from roles.problems import suites
 from roles.records import Problem
+from roles.run_status import Facts, Noted
 from roles.sampling.settings import check_model_folder
 from roles.sandbox import jail
 from roles.sandbox.judge import Judge
 from roles.sequences import encode
 from roles.tuning import sft
+
+State = Literal["running", "complete", "broken off"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +46,21 @@ class Run:
     def status(self) -> Path:
         return self.folder / "status.json"
 
-    def note(self, facts: dict[str, str]) -> None:
+    def note(self, facts: Facts) -> None:
         """Say what the run is doing; `driver.py status` shows it."""
         aside = self.status.with_suffix(".part")
-        aside.write_text(json.dumps({"pid": os.getpid(), "time": time.time(), "facts": facts}))
+        aside.write_text(Noted(pid=os.getpid(), time=time.time(), facts=facts).model_dump_json())
         os.replace(aside, self.status)
+
+    @property
+    def noted(self) -> Noted | None:
+        """What the run last said; none before it said anything. Raises `ConfigError`."""
+        if not self.status.exists():
+            return None
+        try:
+            return Noted.model_validate_json(self.status.read_text())
+        except ValidationError as error:
+            raise ConfigError(f"{self.status}: not written by this version of the program: {error}") from error
 
     @property
     def control(self) -> Path:
@@ -72,6 +88,10 @@ class Run:
     @property
     def complete(self) -> bool:
         return self.report.exists()
+
+    @property
+    def state(self) -> State:
+        return "complete" if self.complete else "running" if self.alive else "broken off"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,11 +3,14 @@
 import asyncio
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from actors import streams, usage
 from actors.admission import Admission
 from actors.streams import InOrder, Pool, Stream, serve
+from actors.usage import Worked
 from roles import config
 
 POCKET = Path(__file__).parent.parent.parent / "configs" / "pocket.yaml"
@@ -311,3 +314,81 @@ def test_a_worker_that_keeps_an_item_too_long_is_given_up_for_another():
         assert (pool.workers, pool.redelivered) == (["fresh"], 1)
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    """The time that streams and pools see stands still until a test says `clock.now += seconds`."""
+    clock = SimpleNamespace(now=100.0)
+    for module in (streams, usage):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+async def settled() -> None:
+    """Let every task go on until it waits."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_worker_seconds_say_who_waited_for_whom_and_add_up(clock):
+    async def scenario() -> None:
+        source: Stream[int] = Stream("numbers", 4)
+        full: Stream[int] = Stream("full", 1)
+        pool = Pool(["a", "b"], calls_each=2)
+
+        async def work(worker: str, item: int) -> int:
+            if item > 1:
+                await asyncio.Event().wait()
+            return item
+
+        clock.now += 50  # engines are starting
+        for number in range(2):
+            await source.put(number)
+        task = asyncio.create_task(serve(source, pool, by(pool, work), full.put))
+        await settled()
+        assert pool.usage.worked == Worked(0, 0, 0)
+        clock.now += 10  # of 4 calls, 1 finds no room for its result, 3 have no input
+        assert pool.usage.worked == Worked(busy=0, waiting=15, blocked=5)
+        for number in range(2, 5):
+            await source.put(number)
+        await settled()
+        clock.now += 10
+        assert pool.usage.worked == Worked(busy=15, waiting=15, blocked=10)
+        await pool.add("c")
+        clock.now += 10  # and a third worker has no input either
+        assert pool.usage.worked == Worked(busy=30, waiting=25, blocked=15)
+        async with pool.without("c"):
+            clock.now += 10
+        assert pool.usage.worked == Worked(busy=55, waiting=25, blocked=20)
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_a_stream_knows_how_long_items_stay_and_who_waits_for_it(clock):
+    async def scenario() -> None:
+        stream: Stream[int] = Stream("numbers", 2)
+        clock.now += 5
+        assert (stream.oldest_seconds, stream.empty.age) == (0, 0)
+        taker = asyncio.create_task(stream.take(1))
+        await settled()
+        clock.now += 3
+        await stream.put(0)
+        await taker
+        assert (stream.empty.seconds, stream.empty.age, stream.waited_seconds) == (3, 3, 0)
+        for number in range(2):
+            await stream.put(number)
+        third = asyncio.create_task(stream.put(2))
+        await settled()
+        clock.now += 4
+        assert (stream.oldest_seconds, stream.full.seconds) == (4, 4)
+        await stream.take(2)
+        await third
+        assert (stream.depth, stream.oldest_seconds) == (1, 0)  # it came in only now
+        clock.now += 1
+        await stream.take(1)
+        assert (stream.taken, stream.waited_seconds) == (4, 4 + 4 + 1)
+        assert (stream.full.seconds, stream.empty.seconds) == (4, 3)
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from safetensors import safe_open
 
+from roles import run_folder
 from roles.mining import ledger
 from roles.ranking import report as reports
 from roles.records import Candidate, Pair, Score, Verdict
@@ -125,6 +126,22 @@ def test_the_report_has_the_documented_schema(finished):
         assert report["stages"][stage]["items"] > 0
     assert report["peak_memory_bytes"] > 1 << 30
     assert report["versions"]["ray"]
+
+
+def test_the_status_says_what_the_job_did(finished):
+    run_dir, _, _, _ = finished
+    run = run_folder.existing(run_dir)
+    report = reports.read(run.report)
+    assert run.state == "complete"
+    facts = run.noted.facts
+    for stage, found in facts.stages.items():
+        assert found.worker_seconds["busy"] > 0, stage
+        assert sum(found.worker_seconds.values()) <= report.wall_seconds, stage  # each has one worker
+        assert 0 < found.items <= report.stages[stage]["items"]
+    assert all(stream.taken > 0 for stream in facts.streams.values())
+    assert 0 < sum(facts.trained_by_lag.values()) <= 2 * 3 * 8 * 6
+    assert 0 < facts.samples <= report.counts["samples"]
+    assert 0 < facts.memory_bytes <= facts.peak_memory_bytes <= report.peak_memory_bytes
 
 
 def test_every_group_was_trained_exactly_once(finished):

@@ -1,0 +1,98 @@
+"""`driver.py status`, as another process sees a run: in words, as JSON, and until it ends."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import driver
+from roles import config, run_folder
+from roles.config import ConfigError
+from roles.run_status import Facts
+from tests import jobs
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def run(tmp_path) -> run_folder.Run:
+    """A run of which this process is the driver: to itself it is none that is running."""
+    run = run_folder.prepare(config.load(jobs.POCKET, [f"run_dir={tmp_path / 'run'}"]))
+    run_folder.begin(run)
+    return run
+
+
+def facts() -> Facts:
+    job = jobs.sources()
+    asyncio.run(jobs.work(job))
+    return job.facts("working", 2.5, 1 << 30, 2 << 30)
+
+
+def status(run: run_folder.Run, *options: str) -> str:
+    done = CliRunner().invoke(driver.app, ["status", str(run.folder), *options], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_status_in_words(run):
+    assert status(run).replace("\n", "") == f"{run.folder}: broken off; run it again to continue"
+    run.note(facts())
+    told = status(run)
+    assert told.replace("\n", "").startswith(f"{run.folder}: broken off")
+    for part in ("48 (2/s), 10 held-out", "62% of 48", "candidates 1/4", "loss 0.600", "KL 0.020", "2.0 GiB"):
+        assert part in told, told
+    assert "temperature -" in told  # it is not defined
+
+
+def test_status_as_json_has_the_documented_fields(run):
+    assert json.loads(status(run, "--json")) == {
+        "run": str(run.folder), "state": "broken off", "time": None, "facts": None,
+    }  # fmt: skip
+    noted = facts()
+    run.note(noted)
+    told = json.loads(status(run, "--json"))
+    assert told["facts"] == noted.model_dump(mode="json")
+    assert (told["facts"]["verdicts"], told["facts"]["trained_by_lag"]) == (
+        {"passed": 30, "failed": 17, "timeout": 1}, {"0": 20, "2": 12},
+    )  # fmt: skip
+    assert told["facts"]["reward_model"]["complete"]["temperature"] is None
+    page = (ROOT / "docs" / "formats.md").read_text().split("## The status of a run")[1].split("\n## ")[0]
+    top, inner = page.split("| field of `facts` |")
+    assert set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", top, re.MULTILINE)))) == set(told)
+    assert set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", inner, re.MULTILINE)))) == set(told["facts"])
+    words = set(re.findall(r"\w+", inner))
+    for name in ("streams", "workers", "stages"):
+        assert set(next(iter(told["facts"][name].values()))) <= words
+    for name in ("sandbox", "reward_model", "policy"):
+        assert set(told["facts"][name]) <= words
+
+
+def test_watching_ends_with_the_run(run):
+    run.note(facts())
+    watching = subprocess.Popen(
+        [sys.executable, str(ROOT / "driver.py"), "status", str(run.folder), "--watch", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert watching.stdout is not None
+    try:
+        first = json.loads(watching.stdout.readline())
+        run.note(facts().model_copy(update={"samples": 49}))
+        second = json.loads(watching.stdout.readline())
+        run.report.write_text("{}")
+        rest, _ = watching.communicate(timeout=60)
+    finally:
+        watching.kill()
+    assert [(told["state"], told["facts"]["samples"]) for told in (first, second)] == [("running", 48), ("running", 49)]
+    assert [json.loads(line)["state"] for line in rest.splitlines()] == ["complete"]
+    assert watching.returncode == 0
+
+
+def test_a_status_of_another_version_is_named(run):
+    run.status.write_text('{"pid": 1, "time": 0, "facts": {"samples": "48 (2/s)"}}')
+    with pytest.raises(ConfigError, match=r"status\.json: not written by this version"):
+        status(run)
