@@ -49,7 +49,7 @@ class Run:
     def note(self, facts: Facts) -> None:
         """Say what the run is doing; `driver.py status` shows it."""
         aside = self.status.with_suffix(".part")
-        aside.write_text(Noted(pid=os.getpid(), time=time.time(), facts=facts).model_dump_json())
+        aside.write_text(Noted(time=time.time(), facts=facts).model_dump_json())
         os.replace(aside, self.status)
 
     @property
@@ -69,10 +69,8 @@ class Run:
 
     @property
     def alive(self) -> bool:
-        """Whether the process that last noted its status is still running on this machine."""
-        if not self.status.exists():
-            return False
-        pid = int(json.loads(self.status.read_text())["pid"])
+        """Whether the process that last began this is still running on this machine."""
+        pid = _begun(self.folder).get("pid")
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
@@ -83,7 +81,7 @@ class Run:
         """End the process that runs this, as Ctrl-C does. Raises `ConfigError` when there is none."""
         if not self.alive:
             raise ConfigError(f"{self.folder} is not running on this machine; see driver.py status")
-        os.kill(int(json.loads(self.status.read_text())["pid"]), signal.SIGINT)
+        os.kill(_begun(self.folder)["pid"], signal.SIGINT)
 
     @property
     def complete(self) -> bool:
@@ -117,7 +115,7 @@ def prepare(config: Config) -> Run:
             )
     elif folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"run_dir = {str(folder)!r}: is not empty and holds no run; allowed is a new or empty folder")
-    run = Run(config, folder, _attempts(folder))
+    run = Run(config, folder, _begun(folder).get("attempts", 0))
     if run.alive:
         raise ConfigError(f"run_dir = {str(folder)!r}: another process is running it; see driver.py status")
     return run
@@ -132,7 +130,7 @@ def existing(folder: Path | None) -> Run:
         folder = stored[-1].parent
     if not (folder / "config.yaml").exists():
         raise ConfigError(f"{folder} holds no run: it has no config.yaml")
-    return Run(configuration.load(folder / "config.yaml"), folder.absolute(), _attempts(folder))
+    return Run(configuration.load(folder / "config.yaml"), folder.absolute(), _begun(folder).get("attempts", 0))
 
 
 def check(config: Config) -> Inputs:
@@ -175,18 +173,20 @@ def check(config: Config) -> Inputs:
 
 
 def begin(run: Run) -> None:
-    """Make the folder, keep the resolved configuration, and count the attempt."""
+    """Make the folder, keep the resolved configuration, count the attempt, and say which process it is."""
     run.folder.mkdir(parents=True, exist_ok=True)
     if not (run.folder / "config.yaml").exists():
         configuration.dump(run.config, run.folder / "config.yaml")
     aside = run.folder / "attempts.part"
-    aside.write_text(json.dumps({"attempts": run.attempt + 1}))
+    aside.write_text(json.dumps({"attempts": run.attempt + 1, "pid": os.getpid()}))
     os.replace(aside, run.folder / "attempts.json")
 
 
-def _attempts(folder: Path) -> int:
+def _begun(folder: Path) -> dict[str, int]:
+    """How often the run was begun, and by which process the last time."""
     path = folder / "attempts.json"
-    return int(json.loads(path.read_text())["attempts"]) if path.exists() else 0
+    begun: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    return begun
 
 
 def _differences(before: Config, now: Config) -> list[str]:

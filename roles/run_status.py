@@ -109,7 +109,6 @@ class Facts(_Facts):
 class Noted(_Facts):
     """RUN/status.json."""
 
-    pid: int
     time: float  # seconds since the epoch
     facts: Facts
 
