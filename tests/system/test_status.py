@@ -83,7 +83,7 @@ def test_watching_begins_and_ends_with_the_run(run):
         run.note(facts())
         second = json.loads(watching.stdout.readline())
         run.report.write_text("{}")
-        rest, _ = watching.communicate(timeout=60)
+        rest, _ = watching.communicate(timeout=240)
     finally:
         watching.kill()
     assert (first["state"], first["facts"]) == ("running", None)  # it has not said anything yet
