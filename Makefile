@@ -22,6 +22,7 @@ test: lint languages
 	$(python) -m pytest -m "not long"
 
 test-long: setup prometheus
+	@scripts/cluster_tools.sh
 	$(python) -m pytest -m long
 
 lint: setup

@@ -149,8 +149,12 @@ def run(
     config: Annotated[Path, typer.Argument(help="a YAML file; see configs/")],
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Run the whole loop, or continue a run that was broken off."""
-    prepared = run_folder.prepare(configuration.load(config, overrides))
+    """Run the whole loop, or continue a run that was broken off; on the cluster of cluster.yaml if that is up."""
+    from actors import submission
+
+    settings = configuration.load(config, overrides)
+    submission.submit(settings.cluster.address, settings.run_dir, starts=True)
+    prepared = run_folder.prepare(settings)
     if prepared.complete:
         console.print(f"{prepared.folder} is complete; its report is {prepared.report}")
         return
@@ -336,6 +340,9 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object, with --watch one a line")] = False,
 ) -> None:
     """Say what a run is doing."""
+    from actors import submission
+
+    submission.submit(run_dir=run_dir)
     watching.show(run_folder.existing(run_dir), console, watch, as_json)
 
 
@@ -345,9 +352,11 @@ def scale(
     run_dir: Annotated[Path | None, typer.Option(help="by default the newest run")] = None,
 ) -> None:
     """Change how many workers a running job has."""
-    from actors import control
+    from actors import control, submission
 
-    wanted = control.ask(run_folder.existing(run_dir), {"scale": control.parse(changes)})
+    parsed = control.parse(changes)
+    submission.submit(run_dir=run_dir)
+    wanted = control.ask(run_folder.existing(run_dir), {"scale": parsed})
     console.print(", ".join(f"{wanted[role]} {role}s" for role in control.SCALABLE) + " are wanted now")
 
 
@@ -357,8 +366,9 @@ def stop(
     now: Annotated[bool, typer.Option("--now", help="drop what runs; the ledger and the checkpoints stay")] = False,
 ) -> None:
     """Have a running job finish what runs, checkpoint and leave; the command that began it continues it."""
-    from actors import control
+    from actors import control, submission
 
+    submission.submit(run_dir=run_dir)
     run = run_folder.existing(run_dir)
     if now:
         run.interrupt()
@@ -373,9 +383,10 @@ def stop(
 @app.command()
 def report(run_dir: Annotated[Path | None, typer.Argument(help="by default the newest run")] = None) -> None:
     """Print the table of a finished run again."""
-    from actors import results
+    from actors import results, submission
     from roles.ranking import report as reports
 
+    submission.submit(run_dir=run_dir)
     run = run_folder.existing(run_dir)
     if not run.complete:
         raise ConfigError(f"{run.folder} has no report yet; see driver.py status")

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -35,13 +36,16 @@ _COLLECT_SECONDS = 2.0
 _LEARNERS = 2  # of the policy and of the reward model
 _STARTS = 3  # of Ray
 _PLENTY = 1000.0  # a Ray of our own has room for every worker: the processes share the cores
+_CLUSTER = Path("~/ray_bootstrap_config.yaml")  # on the head of a cluster that `ray up` made; the head comes first
+_NODES_SECONDS = 1800.0  # for machines to be had and set up
 _ROOT = Path(__file__).parent.parent
 
 
 def connect(config: Config) -> str:
     """Join the Ray cluster of this machine, or start a Ray of the run's own. Returns the dashboard's address or ''.
 
-    Raises `ConfigError` when the cluster does not offer the resources that the roles are placed by.
+    Waits for nodes that `ray up` is still making. Raises `ConfigError` when the cluster does not offer the resources
+    that the roles are placed by.
     """
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of calls that nobody awaits when a run is broken off
     environment = {**ENGINE_ENV, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -52,6 +56,7 @@ def connect(config: Config) -> str:
     address = config.cluster.address
     if address == "auto":
         address = _started() or "local"
+    being_made = address != "local" and _CLUSTER.expanduser().exists()
     if address == "local":
         os.environ.setdefault("RAY_worker_niceness", "0")  # the default, 15, lets anything else starve a run
         options |= {
@@ -63,18 +68,16 @@ def connect(config: Config) -> str:
             f"cluster.address = {address!r}: no Ray answers ({refused}); allowed are auto, local and host:port"
         )
     context = _init(address, options)
-    missing = [role for role in ROLES if role not in ray.cluster_resources()]
-    if missing:
+    _await_roles(address, _NODES_SECONDS if being_made else 0.0)
+    engines = config.workers.generators * config.engine.tensor_parallel_size
+    needed = engines + config.workers.scorers + _LEARNERS
+    there = int(ray.cluster_resources().get("GPU", 0))
+    if config.model.device == "cuda" and there < needed and not being_made:  # to such a cluster Ray adds nodes
         ray.shutdown()
-        raise ConfigError(f"cluster.address = {address!r}: no node offers the resources {missing}")
-    if config.model.device == "cuda":
-        needed = config.workers.generators + config.workers.scorers + _LEARNERS
-        if (there := int(ray.cluster_resources().get("GPU", 0))) < needed:
-            ray.shutdown()
-            raise ConfigError(
-                f"model.device = cuda: generators, scorers and learners need {needed} GPUs, and there are {there}; "
-                "allowed are fewer workers, more GPUs, or cpu"
-            )
+        raise ConfigError(
+            f"model.device = cuda: generators, scorers and learners need {needed} GPUs, and there are {there}; "
+            "allowed are fewer workers, more GPUs, or cpu"
+        )
     return context.dashboard_url or ""
 
 
@@ -87,6 +90,19 @@ def _init(address: str, options: dict[str, Any]) -> Any:
             ray.shutdown()
             if attempt == _STARTS or "timed out during startup" not in str(error):
                 raise
+
+
+def _await_roles(address: str, seconds: float) -> None:
+    """Until there is a node for each role. Raises `ConfigError`."""
+    begun, awaited = time.monotonic(), None
+    while missing := [role for role in ROLES if role not in ray.cluster_resources()]:
+        if time.monotonic() - begun >= seconds:
+            ray.shutdown()
+            raise ConfigError(f"cluster.address = {address!r}: no node offers the resources {missing}")
+        if missing != awaited:
+            print(f"waiting for nodes of the cluster that offer the resources {missing}", flush=True)
+        awaited = missing
+        time.sleep(2)
 
 
 def _started() -> str | None:
@@ -227,7 +243,7 @@ class Crew:
                 return self._place(simulated.SimulatedRewardLearner, role, name, times, groups)
 
     def _place(self, kind: type, role: WorkerRole | LearnerRole, *arguments: Any) -> Any:
-        gpus = 1 if self._config.model.device == "cuda" and role not in ("executor", "miner") else 0
+        gpus = gpus_of(self._config, role)
         options: dict[str, Any] = {"num_cpus": 0, "num_gpus": gpus, "resources": {RESOURCE.get(role, role): 1}}
         if role == "generator":
             options["max_concurrency"] = 64
@@ -246,3 +262,10 @@ def end(actor: Any) -> None:
 async def _drained(actor: Any) -> Drained:
     drained: Drained = await actor.drain.remote()
     return drained
+
+
+def gpus_of(config: Config, role: WorkerRole | LearnerRole) -> int:
+    """What an actor takes of its node, all of it of one node: the parts of an engine are not spread."""
+    if config.model.device == "cpu" or role in ("executor", "miner"):
+        return 0
+    return config.engine.tensor_parallel_size if role == "generator" else 1

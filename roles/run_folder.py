@@ -102,9 +102,14 @@ class Inputs:
     weak: list[Problem]
 
 
+def root() -> Path:
+    """What a relative run folder lies under: a cluster's storage if `REWARDRANKER_ROOT` names it, else where we are."""
+    return Path(os.environ.get("REWARDRANKER_ROOT", ""))
+
+
 def prepare(config: Config) -> Run:
     """The run in `config.run_dir`: new, or to be continued. Raises `ConfigError` when the folder is another run's."""
-    folder = (config.run_dir or Path("runs") / time.strftime("%Y%m%d-%H%M%S")).absolute()
+    folder = (root() / (config.run_dir or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))).absolute()
     stored = folder / "config.yaml"
     if stored.exists():
         before = configuration.load(stored)
@@ -124,10 +129,11 @@ def prepare(config: Config) -> Run:
 def existing(folder: Path | None) -> Run:
     """A run that was begun before; by default the newest under runs/. Raises `ConfigError` when there is none."""
     if folder is None:
-        stored = sorted(Path("runs").glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+        stored = sorted((root() / "runs").glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
         if not stored:
-            raise ConfigError("there is no run under runs/")
+            raise ConfigError(f"there is no run under {root() / 'runs'}/")
         folder = stored[-1].parent
+    folder = root() / folder
     if not (folder / "config.yaml").exists():
         raise ConfigError(f"{folder} holds no run: it has no config.yaml")
     return Run(configuration.load(folder / "config.yaml"), folder.absolute(), _begun(folder).get("attempts", 0))
