@@ -97,7 +97,7 @@ def of_ray(machine: Machine) -> list[str]:
     return [line for line in machine.processes() if program.search(line)]
 
 
-def until(condition, process: subprocess.Popen[str], seconds: float = 300):
+def until(condition, process: subprocess.Popen[str], seconds: float = 900):
     """What `condition` returns, once it is true, while `process` goes on."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
