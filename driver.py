@@ -57,7 +57,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
     from actors.evaluation import HeldOut
     from actors.facts import Sources
     from actors.past import Past
-    from actors.policy_learner import BASE_VERSION
+    from actors.policy_learner import BASE_VERSION, SFT_VERSION
     from actors.stages import Counts, Order, Stages
     from actors.streams import Batch, Stream
     from actors.supervisor import Supervisor
@@ -79,7 +79,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
             ("rollouts", admission.limit // config.sampling.problems_per_batch),
         )
     )
-    policy, reward = Versions("policy"), Versions("reward")
+    policy, reward = Versions("policy", SFT_VERSION if config.adapters else None), Versions("reward")
     followers = (Followers(policy, BASE_VERSION), Followers(reward))
     past = Past(run.folder / "ledger", inputs.training)
     held_out = HeldOut(inputs.held_out, followers[0], generators, executors, scorers, config, run.folder / "evaluation")

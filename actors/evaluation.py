@@ -17,7 +17,7 @@ import ray
 
 from actors.messages import Request
 from actors.streams import Pool, is_death
-from actors.weights import Followers
+from actors.weights import Followers, Weights
 from roles.config import Config
 from roles.evaluation import lengths, mean_log_probs, pass_rates, passed
 from roles.mining.ledger import Ledger, read_batch
@@ -66,16 +66,16 @@ class HeldOut:
         self._max_tokens = config.sampling.max_tokens
         self._chunk = config.sampling.problems_per_batch
         self._ledger = Ledger(folder)
-        self._queue: asyncio.Queue[tuple[str, int, ray.ObjectRef]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[str, Weights]] = asyncio.Queue()
         self._samples: dict[str, _Samples] = {}
         self._rankers: dict[str, Ranker] = {}
         self._changed = asyncio.Condition()
         self._tasks: asyncio.TaskGroup | None = None
         self.sampled = 0
 
-    def add_policy(self, name: str, version: int, weights: ray.ObjectRef) -> None:
+    def add_policy(self, name: str, weights: Weights) -> None:
         """Evaluate a policy version."""
-        self._queue.put_nowait((name, version, weights))
+        self._queue.put_nowait((name, weights))
 
     def add_ranker(self, ranker: Ranker) -> None:
         """Score all samples, those to come included, with `ranker`."""
@@ -87,8 +87,8 @@ class HeldOut:
         """Serve what is added, for ever."""
         async with asyncio.TaskGroup() as self._tasks:
             while True:
-                name, version, weights = await self._queue.get()
-                found = self._load(name, version) or await self._sample(self._tasks, name, version, weights)
+                name, weights = await self._queue.get()
+                found = self._load(name, weights.version) or await self._sample(self._tasks, name, weights)
                 self._samples[name] = found
                 for ranker in list(self._rankers.values()):
                     self._start_ranking(name, ranker)
@@ -120,14 +120,12 @@ class HeldOut:
             for name, samples in self._samples.items()
         ]
 
-    async def _sample(
-        self, tasks: asyncio.TaskGroup, name: str, version: int, weights: ray.ObjectRef
-    ) -> _Samples:
+    async def _sample(self, tasks: asyncio.TaskGroup, name: str, weights: Weights) -> _Samples:
         chunks = [self._problems[i : i + self._chunk] for i in range(0, len(self._problems), self._chunk)]
         while True:
             follower = await self._followers.one()
             try:
-                async with follower.held_at(version, weights, self._generators) as generator:
+                async with follower.held_at(weights, self._generators) as generator:
                     pool = Pool([generator], self._requests_at_once)
                     sampling = [self._sample_chunk(pool, name, chunk, tasks) for chunk in chunks]
                     executing = await asyncio.gather(*sampling)
@@ -141,7 +139,7 @@ class HeldOut:
         candidates = [candidate for chunk, _ in done for candidate in chunk]
         verdicts = [verdict for _, chunk in done for verdict in chunk]
         self._ledger.append(name, {Candidate: candidates, Verdict: verdicts})
-        return self._assemble(version, candidates, verdicts)
+        return self._assemble(weights.version, candidates, verdicts)
 
     async def _sample_chunk(
         self, pool: Pool, name: str, problems: list[Problem], tasks: asyncio.TaskGroup

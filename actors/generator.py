@@ -9,6 +9,7 @@ import ray
 
 from actors.messages import Request, Sampled
 from actors.telemetry import Drained, Recorder
+from roles import parity
 from roles.records import Candidate, Problem, from_batch, to_batch
 from roles.sampling.engine import Sampler
 from roles.sampling.settings import EngineSettings
@@ -18,8 +19,10 @@ from roles.weights import Packed
 class Generator:
     """One vLLM engine."""
 
-    def __init__(self, name: str, model_dir: str, settings: EngineSettings) -> None:
+    def __init__(self, name: str, model_dir: str, settings: EngineSettings, parity_limit: float) -> None:
+        """`parity_limit`: the largest mean difference in nats of log-probabilities from the trainer's."""
         self._recorder = Recorder(name)
+        self._parity_limit = parity_limit
         self._sampler = Sampler(model_dir, settings)
 
     async def start(self, version: int) -> None:
@@ -46,10 +49,15 @@ class Generator:
         oldest = min(version for candidate in candidates for version in candidate.policy_versions)
         return Sampled(sum(len(candidate.token_ids) for candidate in candidates), oldest, table.nbytes), table
 
-    async def update(self, version: int, weights: Packed) -> None:
-        """Take up a version; running requests go on under it."""
-        await self._sampler.update(version, weights)
-        self._recorder.took_up("policy", version)
+    async def update(self, version: int, weights: Packed, base: Packed | None = None) -> None:
+        """Take up a version, or the delta that makes it of `base`; running requests go on under it.
+
+        Raises `ParityError` when the engine then computes other log-probabilities than the trainer did.
+        """
+        update = await self._sampler.update(version, weights, base)
+        self._recorder.took_up("policy", version, update.pause_seconds, update.mismatch)
+        if update.mismatch is not None:
+            parity.check(version, update.mismatch, self._parity_limit)
 
     async def drain(self) -> Drained:
         return self._recorder.drain()

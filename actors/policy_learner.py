@@ -11,14 +11,14 @@ import ray
 
 from actors.failures import saving_batch
 from actors.telemetry import Drained, Recorder
-from roles import checkpoints
+from roles import checkpoints, delta, parity
 from roles import weights as packing
 from roles.config import PolicyStage, SFTStage
 from roles.engines import LearningSettings
 from roles.policy.rewards import RewardShaper
 from roles.policy.trainer import PolicyTrainer, PPOStep, Rollout
 from roles.records import Candidate, Problem, Score, Verdict, from_batch
-from roles.sequences import TokenSequence
+from roles.sequences import TokenSequence, encode
 from roles.tuning import sft
 from roles.tuning.sft import SFTStep
 from roles.weights import Packed
@@ -58,6 +58,7 @@ class PolicyLearner:
         self._shaper = RewardShaper(settings.reward)
         self._version, self._steps = BASE_VERSION, 0
         self._trainer: PolicyTrainer | None = None
+        self._probe: list[TokenSequence] = []  # of the last batch
 
     def fine_tune(self, problems: pa.RecordBatch, settings: SFTStage) -> list[SFTStep]:
         """Supervised fine-tuning on the problems' references; the result is the first version and PPO's reference."""
@@ -67,6 +68,7 @@ class PolicyLearner:
                 self._model, self._tokenizer, examples, settings, self._seed, learning=self._learning
             )
         self._version = SFT_VERSION
+        self._probe = parity.choose([encode(self._tokenizer, each.prompt, each.completion) for each in examples])
         self._start_ppo()
         return history
 
@@ -93,6 +95,7 @@ class PolicyLearner:
                 for candidate, verdict, reward in zip(candidates, verdicts, rewards, strict=True)
             ]
             step = self._trainer.step(rollouts)
+            self._probe = parity.choose([rollout.sequence for rollout in rollouts])
         lags = [self._version - version for candidate in candidates for version in candidate.policy_versions]
         samples_by_lag = Counter(
             self._version - min(candidate.policy_versions, default=self._version) for candidate in candidates
@@ -105,8 +108,20 @@ class PolicyLearner:
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     def weights(self) -> tuple[int, Packed]:
-        weights = self._model.state_dict() if self._trainer is None else self._trainer.weights()
-        return self._version, packing.pack(weights)
+        """The newest version, with a probe; once there are adapters, what they add to `base`."""
+        noted = {delta.VERSION: str(self._version)}
+        if self._trainer is None:
+            return self._version, packing.pack(self._model.state_dict(), noted)
+        noted |= parity.Probe.of(self._probe, self._trainer.log_probs(self._probe)).metadata()
+        if self._learning.lora is None:
+            return self._version, packing.pack(self._trainer.weights(), noted)
+        return self._version, delta.pack(self._trainer.engine.products("policy"), SFT_VERSION, noted)
+
+    @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
+    def base(self) -> tuple[int, Packed]:
+        """The version that adapters were put into. It never changes."""
+        assert self._trainer is not None, "fine_tune or restore comes first"
+        return SFT_VERSION, packing.pack(self._trainer.engine.base("policy"), {delta.VERSION: str(SFT_VERSION)})
 
     def save(self, model_folder: Path, checkpoint: Path, position: int) -> None:
         """A model folder that others can load, and the state that this actor continues from.
@@ -119,7 +134,7 @@ class PolicyLearner:
             self._tokenizer.save_pretrained(folder)
         state = {
             "trainer": self._trainer.state_dict(), "version": self._version, "steps": self._steps,
-            "shaper": self._shaper, "position": position,
+            "shaper": self._shaper, "position": position, "probe": self._probe,
         }  # fmt: skip
         checkpoints.save(state, checkpoint)
 
@@ -127,6 +142,7 @@ class PolicyLearner:
         """Continue from a state that this class saved. Returns the number of PPO steps done, and the position."""
         state = checkpoints.load(checkpoint)
         self._version, self._steps, self._shaper = state["version"], state["steps"], state["shaper"]
+        self._probe = state["probe"]
         self._start_ppo()
         assert self._trainer is not None
         self._trainer.load_state_dict(state["trainer"])

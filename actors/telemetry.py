@@ -33,6 +33,8 @@ class TakeUp:
     version: int
     actor: str
     time: float
+    pause_seconds: float | None = None  # in which it generated nothing
+    mismatch: float | None = None  # mean |log-probability here less the trainer's|, in nats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +59,10 @@ class Recorder:
         finally:
             self._spans.append(Span(stage, self.actor, start, time.time(), items))
 
-    def took_up(self, model: str, version: int) -> None:
-        self._taken_up.append(TakeUp(model, version, self.actor, time.time()))
+    def took_up(
+        self, model: str, version: int, pause_seconds: float | None = None, mismatch: float | None = None
+    ) -> None:
+        self._taken_up.append(TakeUp(model, version, self.actor, time.time(), pause_seconds, mismatch))
 
     def drain(self) -> Drained:
         spans, self._spans = self._spans, []

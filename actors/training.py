@@ -24,7 +24,7 @@ from actors.policy_learner import SFT_VERSION, PolicyProgress
 from actors.reward_learner import RewardProgress
 from actors.stages import Counts, Frontier
 from actors.streams import Batch, Pool, Stream, is_loss
-from actors.weights import Followers, Versions
+from actors.weights import Followers, Versions, Weights
 from roles.config import Config
 from roles.ranking.table import CONTROL, reward_model
 from roles.records import Problem, to_batch
@@ -45,20 +45,20 @@ class Checkpoints:
         for folder in (self.policy.parent, self.policy_model.parent, self._weights):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def keep(self, name: str, version: int, weights: ray.ObjectRef) -> None:
-        """Keep a version that the table needs, in safetensors layout."""
-        path = self._path(name, version)
+    def keep(self, name: str, weights: Weights) -> None:
+        """Keep a version that the table needs, whole, in safetensors layout."""
+        path = self._path(name, weights.version)
         aside = path.with_suffix(".part")
-        ray.get(weights).tofile(aside)
+        ray.get(weights.whole().packed).tofile(aside)
         aside.rename(path)
 
-    def kept(self, prefix: str) -> list[tuple[str, int, ray.ObjectRef]]:
-        """Name, version and weights of what was kept under a name with this prefix, oldest version first."""
+    def kept(self, prefix: str) -> list[tuple[str, Weights]]:
+        """What was kept under a name with this prefix, oldest version first."""
         found = []
         for path in self._weights.glob(f"{prefix}*.safetensors"):
             name, _, version = path.stem.rpartition(".v")
-            found.append((name, int(version), ray.put(np.fromfile(path, dtype=np.uint8))))
-        return sorted(found, key=lambda entry: entry[1])
+            found.append((name, Weights(int(version), ray.put(np.fromfile(path, dtype=np.uint8)))))
+        return sorted(found, key=lambda entry: entry[1].version)
 
     def _path(self, name: str, version: int) -> Path:
         return self._weights / f"{name}.v{version}.safetensors"
@@ -97,8 +97,8 @@ class Training:
             self._steps, at = await self._call("policy learner", lambda _: self._bring_up("policy learner"))
             frontier = dataclasses.replace(frontier, policy=at)
             await self._policy.publish(self._crew.policy_learner)
-            for name, version, weights in checkpoints.kept("policy-"):
-                self._held_out.add_policy(name.removeprefix("policy-"), version, weights)
+            for name, weights in checkpoints.kept("policy-"):
+                self._held_out.add_policy(name.removeprefix("policy-"), weights)
         else:
             await self._evaluate("base", await self._publish_policy())
             await self._call("policy learner", self._fine_tune)
@@ -107,10 +107,10 @@ class Training:
         measured, at = await self._call("reward learner", lambda _: self._bring_up("reward learner"))
         frontier = dataclasses.replace(frontier, reward=at)
         await self._reward.publish(self._crew.reward_learner)
-        rankers = {name.removeprefix("ranker-"): rest for name, *rest in checkpoints.kept("ranker-")}
-        for name, (version, weights) in rankers.items():
+        rankers = {name.removeprefix("ranker-"): weights for name, weights in checkpoints.kept("ranker-")}
+        for name, weights in rankers.items():
             temperature = {reward_model(version): found.temperature for version, found in measured.items()}.get(name)
-            self._add_ranker(name, version, weights, math.nan if temperature is None else temperature)
+            self._add_ranker(name, weights, math.nan if temperature is None else temperature)
         if self._reward.newest == self._config.iterations and CONTROL not in rankers:
             self._tasks.create_task(self._add_control())
         self._admission.resume(self._steps, self._reward.newest)
@@ -191,7 +191,7 @@ class Training:
             weights = await self._call("reward learner", self._reward.publish)
             await self._admission.new_reward_model(progress.version)
             temperature = progress.measured[progress.version].temperature
-            await self._rank(reward_model(progress.version), progress.version, weights, temperature)
+            await self._rank(reward_model(progress.version), weights, temperature)
             await self._save_reward(batch.number + 1)
             if progress.version == self._config.iterations:
                 self._tasks.create_task(self._add_control())
@@ -266,11 +266,11 @@ class Training:
         await learner.fine_tune.remote(self._fine_tuning, self._config.sft)
 
     async def _initialise(self, learner: Any) -> None:
-        ((_, _, tuned),) = self._checkpoints.kept("policy-sft")
-        await learner.initialise.remote(tuned)
+        ((_, tuned),) = self._checkpoints.kept("policy-sft")
+        await learner.initialise.remote(tuned.packed)
 
-    async def _publish_policy(self) -> ray.ObjectRef:
-        weights: ray.ObjectRef = await self._call("policy learner", self._policy.publish)
+    async def _publish_policy(self) -> Weights:
+        weights: Weights = await self._call("policy learner", self._policy.publish)
         return weights
 
     async def _save_policy(self, at: int) -> None:
@@ -283,9 +283,9 @@ class Training:
         await self._call("reward learner", lambda learner: _done(learner.save.remote(*paths, at)))
         self._since["reward learner"].clear()
 
-    async def _evaluate(self, name: str, weights: ray.ObjectRef) -> None:
-        self._held_out.add_policy(name, self._policy.newest, weights)
-        await asyncio.to_thread(self._checkpoints.keep, f"policy-{name}", self._policy.newest, weights)
+    async def _evaluate(self, name: str, weights: Weights) -> None:
+        self._held_out.add_policy(name, weights)
+        await asyncio.to_thread(self._checkpoints.keep, f"policy-{name}", weights)
 
     async def _add_control(self) -> None:
         async def learn(learner: Any) -> ray.ObjectRef:
@@ -293,16 +293,17 @@ class Training:
             await examples  # a scorer given weights which are still to come would wait for them, and others for it
             return control
 
-        await self._rank(CONTROL, self._reward.newest, await self._call("reward learner", learn), math.nan)
+        control = Weights(self._reward.newest, await self._call("reward learner", learn))
+        await self._rank(CONTROL, control, math.nan)
 
-    async def _rank(self, name: str, version: int, weights: ray.ObjectRef, temperature: float) -> None:
-        self._add_ranker(name, version, weights, temperature)
-        await asyncio.to_thread(self._checkpoints.keep, f"ranker-{name}", version, weights)
+    async def _rank(self, name: str, weights: Weights, temperature: float) -> None:
+        self._add_ranker(name, weights, temperature)
+        await asyncio.to_thread(self._checkpoints.keep, f"ranker-{name}", weights)
 
-    def _add_ranker(self, name: str, version: int, weights: ray.ObjectRef, temperature: float) -> None:
+    def _add_ranker(self, name: str, weights: Weights, temperature: float) -> None:
         head: Head = "likelihood" if name == CONTROL else self._config.reward.head
         reference = self._config.reward.reference and name != CONTROL
-        self._held_out.add_ranker(Ranker(name, head, reference, version, weights, temperature))
+        self._held_out.add_ranker(Ranker(name, head, reference, weights.version, weights.packed, temperature))
 
 
 async def _done(reference: ray.ObjectRef) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,32 +14,56 @@ import ray
 from actors.streams import Pool
 
 
-class Versions:
-    """The newest version of one model. Older ones are freed when nobody holds their reference any more."""
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A version in the object store: packed whole, or as a delta on `base`. It lives as long as somebody holds it."""
 
-    def __init__(self, model: str) -> None:
+    version: int
+    packed: ray.ObjectRef
+    base: ray.ObjectRef | None = None
+
+    def whole(self) -> Weights:
+        """The same without a base. Waits for what is merged."""
+        if self.base is None:
+            return self
+        from roles import delta  # and torch, which the driver needs for nothing else
+
+        return Weights(self.version, ray.put(delta.merged(*ray.get([self.base, self.packed]))))
+
+
+class Versions:
+    """The newest version of one model. Older ones are freed when nobody holds them any more."""
+
+    def __init__(self, model: str, deltas_on: int | None = None) -> None:
+        """From version `deltas_on` on, a learner's weights are deltas on its `base()`, which is that version."""
         self.model = model
         self.newest = -1
-        self._weights: ray.ObjectRef | None = None
+        self._deltas_on = deltas_on
+        self._base: ray.ObjectRef | None = None
+        self._weights: Weights | None = None
         self._changed = asyncio.Condition()
 
-    async def publish(self, learner: Any) -> ray.ObjectRef:
-        """Register what `learner.weights()` returns. Returns the reference to the weights."""
-        number, weights = learner.weights.remote()
+    async def publish(self, learner: Any) -> Weights:
+        """Register what `learner.weights()` returns."""
+        number, packed = learner.weights.remote()
         version = await number
+        if self._base is None and self._deltas_on is not None and version >= self._deltas_on:
+            number, base = learner.base.remote()
+            await number
+            self._base = base
         async with self._changed:
             if version <= self.newest:
                 raise ValueError(f"{self.model} v{version} published after v{self.newest}")
-            self.newest, self._weights = version, weights
+            self.newest, self._weights = version, Weights(version, packed, self._base)
             self._changed.notify_all()
-        return weights
+            return self._weights
 
-    async def after(self, version: int) -> tuple[int, ray.ObjectRef]:
+    async def after(self, version: int) -> Weights:
         """The newest version once it is newer than `version`. Versions in between are skipped."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.newest > version)
             assert self._weights is not None
-            return self.newest, self._weights
+            return self._weights
 
 
 class Follower:
@@ -57,23 +82,23 @@ class Follower:
         while True:
             await self._versions.after(self.version)
             async with self._lock:
-                await self._update(*await self._versions.after(-1))
+                await self._update(await self._versions.after(-1))
 
     @asynccontextmanager
-    async def held_at(self, version: int, weights: ray.ObjectRef, pool: Pool) -> AsyncIterator[Any]:
-        """The worker, at `version` until the context ends.
+    async def held_at(self, weights: Weights, pool: Pool) -> AsyncIterator[Any]:
+        """The worker, at that version until the context ends.
 
         It goes on serving `pool` unless it had to go back to that version: what it samples then is older than anybody
         who asks the pool reckons with.
         """
         async with self._lock, contextlib.AsyncExitStack() as stack:
-            if self.version > version:
+            if self.version > weights.version:
                 await stack.enter_async_context(pool.without(self.worker))
                 self.aside = True
-            await self._update(version, weights)
+            await self._update(weights)
             yield self.worker
             if self.aside:
-                await self._update(*await self._versions.after(-1))
+                await self._update(await self._versions.after(-1))
                 self.aside = False
                 await self._notify()
 
@@ -82,10 +107,11 @@ class Follower:
         async with self._lock:
             pass
 
-    async def _update(self, version: int, weights: ray.ObjectRef) -> None:
-        if version != self.version:
-            await self.worker.update.remote(version, weights)
-            self.version = version
+    async def _update(self, weights: Weights) -> None:
+        if weights.version != self.version:
+            base = () if weights.base is None else (weights.base,)
+            await self.worker.update.remote(weights.version, weights.packed, *base)
+            self.version = weights.version
             await self._notify()
 
     async def _notify(self) -> None:
@@ -131,7 +157,7 @@ class Followers:
         """The follower of a new `worker`, which has the newest version when this returns. Raises Ray's error."""
         follower = Follower(self._versions, worker, self._version, self._changed)
         while follower.version < self._versions.newest:
-            await follower._update(*await self._versions.after(-1))
+            await follower._update(await self._versions.after(-1))
         async with self._changed:
             self._living.append(follower)
             self._changed.notify_all()

@@ -50,6 +50,7 @@ class SamplingSettings(Section):
     max_tokens: int = Field(default=96, ge=1)
     problems_per_batch: int = Field(default=8, ge=1)
     batches_in_flight: int = Field(default=2, ge=1)  # of each generator
+    parity_limit: float = Field(default=0.1, gt=0)  # nats, mean, between engine and trainer at an update; see docs
     engine: EngineSettings = EngineSettings()
 
 
@@ -178,6 +179,11 @@ class Config(Section):
         """Of the generators. Logits depend on what else is in the batch, and on what is cached."""
         alone = {"max_num_seqs": 1, "prefix_caching": False} if self.deterministic else {}
         return self.sampling.engine.model_copy(update=alone)
+
+    @property
+    def adapters(self) -> bool:
+        """Whether versions of the policy are what adapters add to the first one."""
+        return self.learning.lora is not None and self.simulate is None
 
     @model_validator(mode="after")
     def _engine_is_there(self) -> Config:

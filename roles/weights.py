@@ -29,8 +29,8 @@ class WeightsError(ValueError):
     """An array does not hold weights in safetensors layout."""
 
 
-def pack(state_dict: Mapping[str, torch.Tensor]) -> Packed:
-    """All tensors of `state_dict` in one uint8 array of shape `(bytes,)`.
+def pack(state_dict: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> Packed:
+    """All tensors of `state_dict` in one uint8 array of shape `(bytes,)`, with `metadata` in its header.
 
     A tensor that is the same memory as an earlier one (a tied `lm_head.weight`) is left out: whoever loads the array
     ties it again.
@@ -43,7 +43,12 @@ def pack(state_dict: Mapping[str, torch.Tensor]) -> Packed:
             continue
         seen.add(identity)
         tensors[name] = tensor.detach().cpu().contiguous()
-    return np.frombuffer(save(tensors), dtype=np.uint8)
+    return np.frombuffer(save(tensors, dict(metadata or {})), dtype=np.uint8)
+
+
+def metadata(array: Packed) -> dict[str, str]:
+    """What was packed beside the tensors."""
+    return _header(array)[2]
 
 
 def shapes(array: Packed) -> dict[str, tuple[int, ...]]:
@@ -51,12 +56,18 @@ def shapes(array: Packed) -> dict[str, tuple[int, ...]]:
     return {name: tuple(entry["shape"]) for name, entry in _header(array)[0].items()}
 
 
+def sizes(array: Packed) -> dict[str, int]:
+    """The name and bytes of every tensor in `array`, in the order in which they lie there."""
+    spans = {name: entry["data_offsets"] for name, entry in _header(array)[0].items()}
+    return {name: spans[name][1] - spans[name][0] for name in sorted(spans, key=spans.__getitem__)}
+
+
 def unpack(array: Packed) -> dict[str, torch.Tensor]:
-    """The tensors of `array` as views of its memory: do not write to them.
+    """The tensors of `array` as views of its memory.
 
     Raises `WeightsError` when the array was cut off or never held weights.
     """
-    header, start = _header(array)
+    header, start, _ = _header(array)
     tensors = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable.*")  # Ray's arrays are read-only, and so are ours
@@ -72,14 +83,15 @@ def unpack(array: Packed) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _header(array: Packed) -> tuple[dict[str, Any], int]:
+def _header(array: Packed) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Entries by name, where the tensors begin, and the metadata."""
     try:
         length = int.from_bytes(array[:8].tobytes(), "little")
         header: dict[str, Any] = json.loads(array[8 : 8 + length].tobytes())
-        header.pop("__metadata__", None)
+        noted: dict[str, str] = header.pop("__metadata__", {})
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{array.nbytes} bytes that are no packed weights: {error}") from error
     if array.nbytes != 8 + length + end:
         raise WeightsError(f"packed weights of {8 + length + end} bytes, but the array holds {array.nbytes}")
-    return header, 8 + length
+    return header, 8 + length, noted

@@ -121,6 +121,16 @@ class Engine(ABC):
         with self._whole():
             return lora.merged(getattr(self._module, name))
 
+    def base(self, name: str) -> dict[str, Tensor]:
+        """As `weights`, without what the adapters add."""
+        with self._whole():
+            return lora.base(getattr(self._module, name))
+
+    def products(self, name: str) -> dict[str, tuple[Tensor, Tensor]]:
+        """What the adapters add, see `lora.products`. All processes call this together."""
+        with self._whole():
+            return lora.products(getattr(self._module, name))
+
     def state_dict(self) -> dict[str, Any]:
         """What an engine of the same settings and number of processes continues from exactly; one for each process."""
         state = {"steps": self.steps, "skipped": self.skipped, "optimiser": self._optimiser_state()}

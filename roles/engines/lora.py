@@ -63,13 +63,30 @@ def disabled(model: nn.Module) -> Iterator[None]:
 
 def merged(model: nn.Module) -> dict[str, Tensor]:
     """The weights of the plain model that computes what `model` does. What has no adapter is not copied."""
-    weights: dict[str, Tensor] = model.state_dict()
+    weights = base(model)
     for name, layer in _layers(model):
-        inner = {key: weights.pop(key) for key in list(weights) if key.startswith(f"{name}.")}
-        base = f"{name}.base_layer."
-        weights |= {f"{name}.{key.removeprefix(base)}": inner[key] for key in inner if key.startswith(base)}
         weights[f"{name}.weight"] = weights[f"{name}.weight"] + layer.get_delta_weight(_ADAPTER).detach()
     return weights
+
+
+def base(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of the plain model that adapters were put into."""
+    weights: dict[str, Tensor] = model.state_dict()
+    for name, _ in _layers(model):
+        inner = {key: weights.pop(key) for key in list(weights) if key.startswith(f"{name}.")}
+        own = f"{name}.base_layer."
+        weights |= {f"{name}.{key.removeprefix(own)}": inner[key] for key in inner if key.startswith(own)}
+    return weights
+
+
+def products(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each adapted weight, named as in `base`, what is added to it: a (rows, rank) times a (rank, columns)."""
+    found = {}
+    for name, layer in _layers(model):
+        down, up = (getattr(layer, side)[_ADAPTER].weight.detach() for side in ("lora_A", "lora_B"))
+        up = up * layer.scaling[_ADAPTER]
+        found[f"{name}.weight"] = (down.T, up.T) if layer.fan_in_fan_out else (up, down)
+    return found
 
 
 def merge(model: nn.Module) -> None:

@@ -225,6 +225,18 @@ class PolicyTrainer:
         """The policy's, under the names of a plain model."""
         return self.engine.weights("policy")
 
+    @torch.no_grad()
+    def log_probs(self, sequences: list[TokenSequence]) -> list[tuple[float, ...]]:
+        """Of the completion tokens of each sequence under the policy, at temperature 1."""
+
+        def compute() -> tuple[Tensor, Tensor]:
+            completions = trunk.forward(self.model.base_model, sequences)
+            return completions.log_probs(self.model.get_output_embeddings()), completions.mask
+
+        self.model.eval()
+        found, mask = self.engine.compute(compute)
+        return [tuple(row[kept].tolist()) for row, kept in zip(found, mask, strict=True)]
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "engine": self.engine.state_dict(),

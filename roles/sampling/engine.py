@@ -2,22 +2,26 @@
 
 Invariants: every sampled token carries the version of the weights that sampled it, and its log-probability under
 exactly the distribution it was drawn from (temperature included, nothing cut off), which is what PPO's ratio needs.
+What a new version takes time for happens while tokens are generated (`twin`); they pause for an exchange.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from roles import languages, weights
+from roles import delta, languages, parity, sequences, weights
 from roles.records import Candidate, Problem
 from roles.sampling.died import EngineDied
 from roles.sampling.settings import ENGINE_ENV, EngineSettings, SamplingError, check_model_folder
@@ -28,7 +32,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["ENGINE_ENV", "EngineDied", "EngineSettings", "Sampler", "SamplingError"]
+__all__ = ["ENGINE_ENV", "EngineDied", "EngineSettings", "Sampler", "SamplingError", "Update"]
+
+_PREPARED_AT_ONCE = 64 << 20  # bytes: the engine makes no token meanwhile, for about as long as a step takes
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """How a version was taken up."""
+
+    pause_seconds: float  # from asking the engine to pause, the end of its step included, until it was told to go on
+    mismatch: float | None  # of the version's probe, in nats, where it has one (`parity`)
 
 
 class Sampler:
@@ -136,29 +150,53 @@ class Sampler:
             for completion in sorted(completions, key=lambda completion: completion.index)
         ]
 
-    async def update(self, version: int, packed: weights.Packed) -> None:
+    async def update(self, version: int, packed: weights.Packed, base: weights.Packed | None = None) -> Update:
         """Take up `packed` (`roles.weights.pack`) as `version`; running requests go on under it, keeping their tokens.
 
-        Raises `SamplingError` before anything is touched when the tensors are not those of the model, and
-        `EngineDied` when loading broke off half-way.
-        """
-        self._check_shapes(version, weights.shapes(packed))
-        # A caller that is cancelled half-way must not leave the engine paused or its tokens under a wrong number.
-        await asyncio.shield(asyncio.ensure_future(self._take_up(version, packed)))
+        Args:
+            base: what `packed` is a delta on (`roles.delta`); none where it is a whole version.
 
-    async def _take_up(self, version: int, packed: weights.Packed) -> None:
+        Raises `SamplingError` or `WeightsError` before anything is touched when the tensors are not those of the model
+        or `base` is not the base, and `EngineDied` when loading broke off half-way.
+        """
+        self._check_shapes(version, weights.shapes(packed if base is None else base))
+        # A caller that is cancelled half-way must not leave the engine paused or its tokens under a wrong number.
+        return await asyncio.shield(asyncio.ensure_future(self._take_up(version, packed, base)))
+
+    async def _take_up(self, version: int, packed: weights.Packed, base: weights.Packed | None) -> Update:
         async with self._update, self._alive() as engine:
-            file, path = tempfile.mkstemp(prefix=f"weights-{os.getpid()}-", dir=_memory_folder())
-            try:
-                with os.fdopen(file, "wb") as stream:
-                    stream.write(packed.data)
+            with _weight_file() as path:
+                await asyncio.to_thread(_write, path, packed, base)
+                parts = _parts(packed if base is None else base)
+                for number, names in enumerate(parts, start=1):
+                    await self._call(engine, "prepare_weights", path, names, number == len(parts))
+                start = time.perf_counter()
                 await engine.pause_generation(mode="keep", clear_cache=True)
-                await self._load(engine, path)
+                await self._call(engine, "take_up_weights", path)
                 await engine.update_weight_version(str(version))
                 await engine.resume_generation()
-            finally:
-                os.unlink(path)
+                paused = time.perf_counter() - start
+                await self._call(engine, "drop_weights")
             self.version = version
+            probe = parity.probe_of(weights.metadata(packed))
+            return Update(paused, None if probe is None else await self._mismatch(engine, version, probe))
+
+    async def _mismatch(self, engine: AsyncLLM, version: int, probe: parity.Probe) -> float:
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        params = SamplingParams(
+            temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+        )
+
+        async def log_probs(place: int, tokens: list[int]) -> list[float]:
+            found: list[float] = []
+            async for output in engine.generate({"prompt_token_ids": tokens}, params, f"parity/{version}/{place}"):
+                entries = output.prompt_logprobs[1:]
+                found = [entry[token].logprob for entry, token in zip(entries, tokens[1:], strict=True)]
+            return found
+
+        cut = [list(tokens[: self.settings.max_model_len - 1]) for tokens in probe.tokens]
+        return probe.mismatch(await asyncio.gather(*(log_probs(*numbered) for numbered in enumerate(cut))))
 
     async def check_health(self) -> None:
         """Raises `EngineDied` when the engine's process is gone."""
@@ -174,9 +212,10 @@ class Sampler:
             await asyncio.to_thread(engine.shutdown)
             vars(engine)["shutdown"] = lambda: None
 
-    async def _load(self, engine: AsyncLLM, path: str) -> None:
+    async def _call(self, engine: AsyncLLM, name: str, *arguments: Any) -> None:
+        """Call `WeightLoader` in the engine's process."""
         try:
-            await engine.collective_rpc("load_packed_weights", args=(path,))
+            await engine.collective_rpc(name, args=arguments)
         except Exception as error:
             await self.close()
             raise EngineDied(f"the engine broke off while it loaded new weights: {error}") from error
@@ -232,6 +271,31 @@ def _checkpoint_shapes(folder: Path, tied: bool) -> dict[str, tuple[int, ...]]:
     if tied:
         shapes.pop("lm_head.weight", None)
     return shapes
+
+
+def _parts(packed: weights.Packed) -> list[list[str]]:
+    """The names of the tensors, in their order, in parts of bounded size."""
+    sizes = weights.sizes(packed)
+    names = list(sizes)
+    return [[names[i] for i in part] for part in sequences.fill(list(sizes.values()), _PREPARED_AT_ONCE)]
+
+
+@contextmanager
+def _weight_file() -> Iterator[str]:
+    file, path = tempfile.mkstemp(prefix=f"weights-{os.getpid()}-", dir=_memory_folder())
+    os.close(file)
+    try:
+        yield path
+    finally:
+        os.unlink(path)
+
+
+def _write(path: str, packed: weights.Packed, base: weights.Packed | None) -> None:
+    if base is None:
+        packed.tofile(path)
+    else:
+        base.tofile(path)
+        delta.add(np.memmap(path, np.uint8, "r+"), packed)
 
 
 def _memory_folder() -> str | None:

@@ -5,8 +5,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+import ray
 import torch
 from tiny import tiny_model
 from transformers import AutoModelForCausalLM
@@ -14,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from actors.policy_learner import SFT_VERSION, PolicyLearner
 from actors.reward_learner import RewardLearner
 from actors.scorer import Scorer
-from roles import weights
+from roles import delta, weights
 from roles.config import PolicyStage, RewardStage, SFTStage
 from roles.engines import LearningSettings, LoRASettings
 from roles.problems import pocket
@@ -46,7 +48,8 @@ def problems() -> list[Problem]:
 
 
 def published(learner) -> dict[str, torch.Tensor]:
-    return weights.unpack(learner.weights()[1])
+    _, packed = learner.weights()
+    return weights.unpack(delta.merged(learner.base()[1], packed) if delta.BASE in weights.metadata(packed) else packed)
 
 
 def same(found, expected) -> bool:
@@ -70,6 +73,44 @@ def test_the_policy_learner_publishes_saves_and_continues(learning, base, proble
     assert other.weights()[0] == SFT_VERSION
     folder = AutoModelForCausalLM.from_pretrained(tmp_path / "model").state_dict()
     assert all(torch.equal(folder[name], tuned[name]) for name in tuned)
+
+
+def learn(learner: PolicyLearner, problems: list[Problem]) -> None:
+    """A step from rewards that differ."""
+    group = [Candidate(f"c/{i}", "p", "g", "x", (5, 6), (7, 8 + i, 9), (-2.0,) * 3, (1,) * 3, "stop") for i in range(4)]
+    verdicts = [Verdict(c.id, "passed" if i % 2 else "failed", float(i % 2), ()) for i, c in enumerate(group)]
+    scores = [Score(c.id, float(i), 1) for i, c in enumerate(group)]
+    learner.learn([tuple(
+        to_batch(kind, records) for kind, records in ((Candidate, group), (Verdict, verdicts), (Score, scores))
+    )])  # fmt: skip
+
+
+def test_of_adapters_only_a_delta_is_published_and_it_makes_the_learners_own_weights(
+    base, problems, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ray, "get", lambda batches: batches)
+    learning = LearningSettings(lora=LoRASettings(rank=2, alpha=3))
+    learner = PolicyLearner("policy learner", base, tmp_path, PolicyStage(learning_rate=1e-2), 1.0, "cpu", 0, learning)
+    learner.fine_tune(to_batch(Problem, problems), SFTStage(problems=3, epochs=1))
+    first = learner.base()[1]
+    untouched = weights.unpack(delta.merged(first, learner.weights()[1]))
+    assert same(untouched, weights.unpack(first))
+    learn(learner, problems)
+    version, packed = learner.weights()
+    assert (version, weights.metadata(packed)[delta.BASE]) == (SFT_VERSION + 1, str(SFT_VERSION))
+    assert packed.nbytes < first.nbytes / 4
+    assert np.array_equal(learner.base()[1], first)
+    found, expected = weights.unpack(delta.merged(first, packed)), learner._trainer.weights()
+    expected.pop("lm_head.weight")  # tied
+    assert found.keys() == expected.keys()
+    assert not same(found, untouched)
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-6, rtol=1e-6)
+    learner.save(tmp_path / "model", tmp_path / "policy.pt")
+    other = PolicyLearner("policy learner", base, tmp_path, PolicyStage(), 1.0, "cpu", 0, learning)
+    other.restore(tmp_path / "policy.pt")
+    assert same(weights.unpack(other.weights()[1]), weights.unpack(packed))
+    assert np.array_equal(other.base()[1], first)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from roles import languages, weights
+from roles import delta, languages, parity, weights
+from roles.parity import Probe
 from roles.records import Candidate, Problem
+from roles.sampling import engine as engine_module
 from roles.sampling.engine import EngineDied, EngineSettings, Sampler, SamplingError
+from roles.sequences import TokenSequence
 from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.timeout(240)
@@ -111,6 +114,96 @@ def test_tokens_before_an_update_in_flight_are_the_old_versions_and_those_after_
         assert error(old, candidate)[~is_old].max() > 0.1
 
 
+@pytest.mark.parametrize("at_once", [1, 10_000])  # a tensor, and so few that layers are in two parts
+def test_weights_prepared_in_small_parts_are_the_same(
+    sampler: Sampler, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(engine_module, "_PREPARED_AT_ONCE", at_once)
+    model = changed(folder, at_once)
+    run(sampler.update(sampler.version + 1, weights.pack(model.state_dict())))
+    for candidate in run(sampler.sample(PROBLEM, n=2, temperature=0.8, max_tokens=40)):
+        assert error(model, candidate).max() < 1e-4
+
+
+def test_weights_that_cannot_be_prepared_are_loaded_while_the_engine_is_paused(
+    sampler: Sampler, folder: Path, run: Run, tmp_path: Path
+) -> None:
+    model, version = changed(folder, 7), sampler.version
+    weights.pack(model.state_dict()).tofile(tmp_path / "weights")
+
+    async def load() -> None:
+        engine = sampler._engine
+        assert engine is not None
+        await engine.pause_generation(mode="keep", clear_cache=True)
+        await engine.collective_rpc("take_up_weights", args=(str(tmp_path / "weights"),))
+        await engine.resume_generation()
+
+    run(load())
+    for candidate in run(sampler.sample(PROBLEM, n=2, temperature=0.8, max_tokens=40)):
+        assert error(model, candidate).max() < 1e-4
+    again = changed(folder, 8)
+    run(sampler.update(version + 1, weights.pack(again.state_dict())))
+    for candidate in run(sampler.sample(PROBLEM, n=2, temperature=0.8, max_tokens=40)):
+        assert error(again, candidate).max() < 1e-4
+
+
+def low_rank(model: torch.nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    torch.manual_seed(1)
+    return {
+        name: (torch.randn(weight.shape[0], 2), 0.1 * torch.randn(2, weight.shape[1]))
+        for name, weight in model.named_parameters()
+        if name.endswith("_proj.weight")
+    }
+
+
+def test_a_delta_is_taken_up_on_its_base_and_on_no_other(sampler: Sampler, folder: Path, run: Run) -> None:
+    model, version = changed(folder, 9), sampler.version
+    base = weights.pack(model.state_dict(), {delta.VERSION: "40"})
+    products = low_rank(model)
+    small = delta.pack(products, 40, {delta.VERSION: "41"})
+    assert small.nbytes < base.nbytes / 3
+    for wrong in (weights.pack(model.state_dict(), {delta.VERSION: "39"}), weights.pack(model.state_dict())):
+        with pytest.raises(weights.WeightsError, match=r"a delta on version 40 cannot be added to version (39|None)"):
+            run(sampler.update(41, small, wrong))
+    assert sampler.version == version
+    run(sampler.update(41, small, base))
+    with torch.no_grad():
+        for name, (left, right) in products.items():
+            model.get_parameter(name).add_(left @ right)
+    for candidate in run(sampler.sample(PROBLEM, n=2, temperature=0.8, max_tokens=40)):
+        assert error(model, candidate).max() < 1e-4
+        assert set(candidate.policy_versions) == {41}
+    assert not weight_files()
+
+
+def probe(model: torch.nn.Module) -> Probe:
+    """Longer than the engine's sequences, and with the model's own log-probabilities."""
+    rows = [[(7 * i + shift) % 300 + 3 for i in range(300)] for shift in range(3)]
+    with torch.no_grad():
+        every = torch.log_softmax(model(torch.tensor(rows)).logits[:, :-1], dim=-1)
+    found = every.gather(2, torch.tensor(rows)[:, 1:, None])[..., 0]
+    return Probe.of([TokenSequence(tuple(row[:1]), tuple(row[1:])) for row in rows], found.tolist())
+
+
+def test_the_probe_of_a_version_shows_whether_its_weights_arrived(sampler: Sampler, folder: Path, run: Run) -> None:
+    model = changed(folder, 10)
+    noted = probe(model).metadata()
+    true = run(sampler.update(sampler.version + 1, weights.pack(model.state_dict(), noted)))
+    assert true.mismatch < 1e-4
+    assert true.pause_seconds > 0
+    for name in ("model.norm.weight", "model.layers.1.mlp.up_proj.weight", "model.layers.0.self_attn.k_proj.weight"):
+        state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+        state[name] *= 1.5
+        wrong = run(sampler.update(sampler.version + 1, weights.pack(state, noted)))
+        assert wrong.mismatch > 0.1
+        with pytest.raises(parity.ParityError, match=r"policy v7: .* by [0-9.]+ nats .*sampling\.parity_limit = 0\.1$"):
+            parity.check(7, wrong.mismatch, 0.1)
+    state["model.norm.weight"] = torch.full((64,), float("nan"))
+    with pytest.raises(parity.ParityError):
+        parity.check(7, run(sampler.update(sampler.version + 1, weights.pack(state, noted))).mismatch, 0.1)
+    assert run(sampler.update(sampler.version + 1, weights.pack(model.state_dict()))).mismatch is None
+
+
 def test_a_candidate_is_the_program_that_its_tokens_spell(sampler: Sampler, folder: Path, run: Run) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     candidates = run(sampler.sample(PROBLEM, n=3, temperature=1.0, max_tokens=8, group_id="run/7"))
@@ -175,7 +268,8 @@ def test_qwen2_with_another_tokenizer_samples_and_leaves_nothing_behind(
         assert error(model, candidate).max() < (1e-4 if dtype == "float32" else 0.5)
         assert set(candidate.policy_versions) == {6}
     left = set(psutil.Process().children(recursive=True)) - mine
-    assert not [p for p in left if "resource_tracker" not in " ".join(p.cmdline())]
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert not [p for p in alive if "resource_tracker" not in " ".join(p.cmdline())]
     assert not weight_files()
 
 
