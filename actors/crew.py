@@ -210,7 +210,7 @@ class Crew:
             return self._simulated(role, name, times)
         match role:
             case "generator":
-                return self._place(Generator, role, name, model, config.engine, config.sampling.parity_limit)
+                return self._place(Generator, role, name, model, config.engine, config.parity_limit)
             case "executor":
                 executor = config.executor
                 return self._place(Executor, role, name, executor.limits, executor.jails, executor.minimum_tier)

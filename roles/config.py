@@ -50,7 +50,9 @@ class SamplingSettings(Section):
     max_tokens: int = Field(default=96, ge=1)
     problems_per_batch: int = Field(default=8, ge=1)
     batches_in_flight: int = Field(default=2, ge=1)  # of each generator
-    parity_limit: float = Field(default=0.1, gt=0)  # nats, mean, between engine and trainer at an update; see docs
+    # The largest mean difference in nats of log-probabilities of engine and trainer at an update, beyond which the run
+    # stops; none: 0.001 where both compute in float32, else 0.1.
+    parity_limit: float | None = Field(default=None, gt=0)
     engine: EngineSettings = EngineSettings()
 
 
@@ -184,6 +186,12 @@ class Config(Section):
     def adapters(self) -> bool:
         """Whether versions of the policy are what adapters add to the first one."""
         return self.learning.lora is not None and self.simulate is None
+
+    @property
+    def parity_limit(self) -> float:
+        if self.sampling.parity_limit is not None:
+            return self.sampling.parity_limit
+        return 0.001 if self.sampling.engine.dtype == self.learning.dtype == "float32" else 0.1
 
     @model_validator(mode="after")
     def _engine_is_there(self) -> Config:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from roles.sequences import TokenSequence
 
 _KEY = "probe"
-_SEQUENCES, _TOKENS = 4, 128  # as many, each so long at most: a small part of what a step trains on
+_SEQUENCES, _TOKENS = 2, 64  # as many, each so long at most: they cost an engine less than what it has to do anew
 
 
 class ParityError(RuntimeError):

@@ -41,7 +41,7 @@ _PREPARED_AT_ONCE = 64 << 20  # bytes: the engine makes no token meanwhile, for 
 class Update:
     """How a version was taken up."""
 
-    pause_seconds: float  # from asking the engine to pause, the end of its step included, until it was told to go on
+    pause_seconds: float  # from when the engine stood still, its last step done, until it was told to go on
     mismatch: float | None  # of the version's probe, in nats, where it has one (`parity`)
 
 
@@ -170,8 +170,9 @@ class Sampler:
                 parts = _parts(packed if base is None else base)
                 for number, names in enumerate(parts, start=1):
                     await self._call(engine, "prepare_weights", path, names, number == len(parts))
+                # As `pause_generation` does, which then idles for 20 ms to have outputs in order.
+                await engine.engine_core.pause_scheduler_async(mode="keep", clear_cache=True)
                 start = time.perf_counter()
-                await engine.pause_generation(mode="keep", clear_cache=True)
                 await self._call(engine, "take_up_weights", path)
                 await engine.update_weight_version(str(version))
                 await engine.resume_generation()

@@ -70,9 +70,11 @@ class Twin:
                 setattr(other, _PACKED, packed)
 
     def close(self) -> None:
-        """Free what is not in use. vLLM's table of layers would keep it."""
+        """Free what is not in use: at once, though layers, loaders and vLLM's table of layers refer to each other."""
         for other in self._layers.values():
             del LAYERWISE_INFO[other]
+            other._parameters.clear()
+            vars(other).pop(_PACKED, None)
         self._layers.clear()
         self._twin = None
 
@@ -86,9 +88,9 @@ def _is_plain(layer: nn.Module) -> bool:
 
 def _fresh(tensor: Tensor) -> Tensor:
     """A copy of what vLLM makes a layer's tensor of, without the loader that an earlier reload wrapped it in."""
-    copied: Any = to_meta_tensor(tensor)
+    copied: Tensor = to_meta_tensor(tensor)
     if hasattr(copied, "weight_loader"):
-        copied.weight_loader = _get_original_loader(copied)
+        setattr(copied, "weight_loader", _get_original_loader(copied))  # noqa: B010
     return copied
 
 

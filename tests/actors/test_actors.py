@@ -127,7 +127,7 @@ def test_a_published_policy_reaches_the_generator_in_flight(problems, tmp_path):
         "policy learner", BASE, tmp_path, PolicyStage(), 1.0, "cpu", 0
     )
     engine = EngineSettings(dtype="float32", max_model_len=256, max_num_seqs=64, kv_cache_bytes=64 << 20)
-    generator = ray.remote(num_cpus=0, max_concurrency=16)(Generator).remote("generator 0", BASE, engine, 0.01)
+    generator = ray.remote(num_cpus=0, max_concurrency=16)(Generator).remote("generator 0", BASE, engine, 0.001)
     ray.get(generator.start.remote(0))
     request = Request(tuple(problem.id for problem in problems), 4, 1.0, 48)
     receipt, sampled = ray.get(list(generator.sample.remote(to_batch(Problem, problems), request)))
@@ -163,13 +163,13 @@ def test_a_published_policy_reaches_the_generator_in_flight(problems, tmp_path):
     ray.get(generator.update.remote(2, newer))
     broken = newer.copy()
     weights.unpack(broken)["model.norm.weight"].mul_(1.5)
-    with pytest.raises(ray.exceptions.RayTaskError, match=r"policy v3: .* by [0-9.]+ nats .*parity_limit = 0\.01"):
+    with pytest.raises(ray.exceptions.RayTaskError, match=r"policy v3: .* by [0-9.]+ nats .*parity_limit = 0\.001"):
         ray.get(generator.update.remote(3, broken))
     base, sft, ppo, wrong = ray.get(generator.drain.remote()).taken_up
     assert (base.version, base.pause_seconds, base.mismatch) == (0, None, None)
     for taken in (sft, ppo, wrong):
         assert taken.pause_seconds > 0
-    assert max(sft.mismatch, ppo.mismatch) < 1e-4 < 0.01 < wrong.mismatch
+    assert max(sft.mismatch, ppo.mismatch) < 1e-5 < 0.001 < wrong.mismatch
     ray.get(generator.close.remote())
 
 
