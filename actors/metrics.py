@@ -79,6 +79,11 @@ METRICS = (
     Metric("gauge", "policy_behaviour_gap_nats", "nats", "policy.behaviour_gap",
            "of a token's log-probability between trainer and sampler, mean magnitude, newest step"),
     Metric("gauge", "model_version", "version", "versions.*", "that is published, newest", ("model",)),
+    Metric("counter", "weight_updates_total", "updates", "updates.*", "versions that workers took up", ("model",)),
+    Metric("counter", "weight_update_pause_seconds_total", "seconds", "pause_seconds",
+           "that generators paused to take up a policy, together"),
+    Metric("gauge", "weight_mismatch_nats", "nats", "mismatch",
+           "of a token's log-probability between generator and trainer, mean magnitude, after the newest update"),
     Metric("gauge", "memory_bytes", "bytes", "memory_bytes",
            "of the run's processes on the driver's machine, shared pages once"),
 )  # fmt: skip

@@ -78,11 +78,18 @@ class Timeline:
         self.spans: list[Span] = []
         self.taken_up: list[TakeUp] = []
         self.items: Counter[str] = Counter()  # done, by stage
+        self.updates: Counter[str] = Counter()  # versions that workers took up, by model
+        self.pause_seconds = 0.0  # of all generators' updates
+        self.mismatch: float | None = None  # of the newest update that was checked
 
     def add(self, drained: Drained) -> None:
         self.spans += drained.spans
         for span in drained.spans:
             self.items[span.stage] += span.items
+        for taken in drained.taken_up:
+            self.updates[taken.model] += 1
+            self.pause_seconds += taken.pause_seconds or 0.0
+            self.mismatch = self.mismatch if taken.mismatch is None else taken.mismatch
         self.taken_up += drained.taken_up
 
     def stages(self) -> dict[str, dict[str, float]]:

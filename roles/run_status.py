@@ -99,6 +99,9 @@ class Facts(_Facts):
     learner_deaths: dict[str, int]  # by role
     sandbox: SandboxFacts
     versions: dict[str, int]  # newest that is published, by model
+    updates: dict[str, int]  # versions that workers took up, by model
+    pause_seconds: float  # of all generators' updates
+    mismatch: float | None  # mean |log-probability of a generator less the trainer's| after the newest update, in nats
     trained_by_lag: dict[int, int]  # samples, by the versions that their oldest token lay behind
     reward_model: RewardModelFacts | None
     policy: PolicyFacts | None

@@ -72,7 +72,8 @@ async def work(job: Sources) -> None:
     await job.admission.was_trained(("a",))
     job.admission.dropped += 1
     stages = ("sample", "execute", "score", "mine", "train reward model", "train policy")
-    job.timeline.add(Drained([Span(stage, "actor", 0.0, 1.0, 48) for stage in stages], [TakeUp("policy", 4, "g", 1.0)]))
+    taken_up = TakeUp("policy", 4, "generator 0", 1.0, pause_seconds=0.02, mismatch=1e-5)
+    job.timeline.add(Drained([Span(stage, "actor", 0.0, 1.0, 48) for stage in stages], [taken_up]))
 
 
 async def _at_once(worker: str) -> str:
