@@ -52,6 +52,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
 
     from actors import results
     from actors.admission import Admission
+    from actors.balance import Balance, exchangeable
     from actors.control import Control
     from actors.crew import Crew, connect
     from actors.evaluation import HeldOut
@@ -112,6 +113,10 @@ async def train(run: Run, inputs: Inputs) -> bool:
                     training.watch_versions(), stages.run(frontier), training.learn_rewards(pairs, counts)
                 )
             ]  # fmt: skip
+            if config.autobalance:
+                movable = {role: pools[role] for role in exchangeable(config)}
+                inputs = {"executor": candidates, "scorer": verdicts}
+                background.append(tasks.create_task(Balance(control, movable, inputs, counts, console.print).run()))
             view.doing = "sampling, executing, scoring, mining and training at once"
             evaluated = None
             if await training.align(rollouts, counts, control):

@@ -21,6 +21,7 @@ from actors.miner import Miner
 from actors.policy_learner import PolicyLearner
 from actors.reward_learner import RewardLearner
 from actors.scorer import Scorer
+from actors.seats import Host, Seat, Seats
 from actors.streams import Pool
 from actors.telemetry import Drained, Timeline
 from roles.config import Config, ConfigError
@@ -130,6 +131,7 @@ class Crew:
 
     def __init__(self, config: Config, run_dir: Path) -> None:
         self._config, self._run_dir, self._hired = config, run_dir, Counter[str]()
+        self._seats: dict[str, Seats] = {}  # of simulated workers that share actors
         self.policy_learner = self._new("policy learner")
         self.reward_learner = self._new("reward learner")
         self._workers: dict[WorkerRole, list[Any]] = {role: [] for role in get_args(WorkerRole)}
@@ -229,23 +231,24 @@ class Crew:
                 )
 
     def _simulated(self, role: WorkerRole | LearnerRole, name: str, times: Simulation) -> Any:
-        match role:
-            case "generator":
-                return self._place(simulated.SimulatedGenerator, role, name, times)
-            case "executor":
-                return self._place(simulated.SimulatedExecutor, role, name, times)
-            case "scorer":
-                return self._place(simulated.SimulatedScorer, role, name, times)
-            case "policy learner":
-                return self._place(simulated.SimulatedPolicyLearner, role, name, times)
-            case "reward learner":
-                groups = self._config.reward.groups_per_iteration
-                return self._place(simulated.SimulatedRewardLearner, role, name, times, groups)
+        if role == "policy learner":
+            return self._place(simulated.SimulatedPolicyLearner, role, name, times)
+        if role == "reward learner":
+            groups = self._config.reward.groups_per_iteration
+            return self._place(simulated.SimulatedRewardLearner, role, name, times, groups)
+        kind, each = simulated.WORKERS[role], times.workers_per_process
+        if each == 1:
+            return self._place(kind, role, name, times)
+        if role not in self._seats:
+            self._seats[role] = Seats(kind, each, lambda: self._place(Host, role, kind, each, times))
+        return self._seats[role].take(name)
 
     def _place(self, kind: type, role: WorkerRole | LearnerRole, *arguments: Any) -> Any:
         gpus = gpus_of(self._config, role)
         options: dict[str, Any] = {"num_cpus": 0, "num_gpus": gpus, "resources": {RESOURCE.get(role, role): 1}}
-        if role == "generator":
+        if kind is Host:
+            options["max_concurrency"] = 1000
+        elif role == "generator":
             options["max_concurrency"] = 64
         else:
             if role == "executor":
@@ -256,7 +259,10 @@ class Crew:
 
 def end(actor: Any) -> None:
     """Kill `actor`, whatever it is doing."""
-    ray.kill(actor)
+    if isinstance(actor, Seat):
+        actor.leave()
+    else:
+        ray.kill(actor)
 
 
 async def _drained(actor: Any) -> Drained:

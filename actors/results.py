@@ -52,7 +52,7 @@ def write_report(
             "executors": {name: dataclasses.asdict(load) for name, load in counts.executors.items()},
             "worker_deaths": dict(supervisor.deaths), "learner_deaths": dict(training.revivals),
             "redelivered": supervisor.redelivered, "resumed": counts.resumed, "lost": counts.lost,
-            "quarantined": counts.quarantined,
+            "quarantined": counts.quarantined, "moves": counts.moves,
         },
         table=rows,
         differences=differences,

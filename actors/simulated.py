@@ -118,6 +118,9 @@ class SimulatedScorer(_Simulated):
         return to_batch(Score, [Score(name, _number(f"{name} {version}") / 2**32, version) for name in names])
 
 
+WORKERS = {"generator": SimulatedGenerator, "executor": SimulatedExecutor, "scorer": SimulatedScorer}
+
+
 class _SimulatedLearner(_Simulated):
     """Its state is a digest; `learnt` counts how often it learnt each batch, lost lives not counted."""
 

@@ -53,6 +53,7 @@ class Counts:
     lost: int = 0  # batches made again because a node took their bytes with it
     quarantined: int = 0  # batches that nobody could serve
     trained_by_lag: Counter[int] = dataclasses.field(default_factory=Counter)  # samples, by staleness in versions
+    moves: list[str] = dataclasses.field(default_factory=list)  # of workers between stages, and why
     policy: PolicyProgress | None = None
     reward: RewardProgress | None = None
 

@@ -98,7 +98,7 @@ class Timeline:
         for span in self.spans:
             by_stage.setdefault(span.stage, []).append(span)
         return {
-            stage: {"busy_seconds": _covered(spans), "items": sum(span.items for span in spans)}
+            stage: {"busy_seconds": covered(spans), "items": sum(span.items for span in spans)}
             for stage, spans in sorted(by_stage.items())
         }
 
@@ -124,7 +124,8 @@ class Timeline:
                 "tid": 0, "ts": (taken.time - self.start) * 1e6,
             })  # fmt: skip
         aside = path.with_suffix(".part")
-        aside.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}))
+        facts = {"start": self.start}  # seconds since the epoch
+        aside.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": facts}))
         os.replace(aside, path)
 
 
@@ -141,10 +142,10 @@ def memory_of_process_tree() -> int:
     return total
 
 
-def _covered(spans: list[Span]) -> float:
+def covered(spans: list[Span]) -> float:
     """Length of the union of the spans."""
-    covered, until = 0.0, float("-inf")
+    seconds, until = 0.0, float("-inf")
     for span in sorted(spans, key=lambda span: span.start):
-        covered += max(0.0, span.end - max(span.start, until))
+        seconds += max(0.0, span.end - max(span.start, until))
         until = max(until, span.end)
-    return covered
+    return seconds

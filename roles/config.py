@@ -129,6 +129,7 @@ class Config(Section):
     suite: str = "pocket"
     iterations: int = Field(default=2, ge=1)  # published reward-model versions
     schedule: Literal["continuous", "phased"] = "continuous"  # phased: a step's batches pass each stage together
+    autobalance: bool = False  # move workers to the stage that starves the others
     deterministic: bool = False  # the same weights from every run of the same configuration, broken off or not
     stream_capacity: int = Field(default=4, ge=1)  # batches that wait between two stages
     stream_bytes: int = Field(default=64 << 20, ge=1 << 10)  # and their size
