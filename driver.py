@@ -115,8 +115,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
             ]  # fmt: skip
             if config.autobalance:
                 movable = {role: pools[role] for role in exchangeable(config)}
-                inputs = {"executor": candidates, "scorer": verdicts}
-                background.append(tasks.create_task(Balance(control, movable, inputs, counts, console.print).run()))
+                background.append(tasks.create_task(Balance(control, movable, counts, console.print).run()))
             view.doing = "sampling, executing, scoring, mining and training at once"
             evaluated = None
             if await training.align(rollouts, counts, control):

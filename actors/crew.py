@@ -34,6 +34,7 @@ ROLES = ("generator", "executor", "scorer", "learner")  # Ray resources; see clu
 RESOURCE = dict.fromkeys(("miner", *get_args(LearnerRole)), "learner")
 NAMESPACE = "rewardranker"
 _COLLECT_SECONDS = 2.0
+_COLLECTED_A_SECOND = 100  # workers at most: heartbeats are not to keep the driver busy
 _LEARNERS = 2  # of the policy and of the reward model
 _STARTS = 3  # of Ray
 _PLENTY = 1000.0  # a Ray of our own has room for every worker: the processes share the cores
@@ -176,7 +177,8 @@ class Crew:
         Raises Ray's error when it dies, and `TimeoutError` when it does not answer.
         """
         while True:
-            await asyncio.sleep(_COLLECT_SECONDS)
+            everyone = sum(map(len, self._workers.values()))
+            await asyncio.sleep(max(_COLLECT_SECONDS, everyone / _COLLECTED_A_SECOND))
             timeline.add(await asyncio.wait_for(_drained(worker), self._config.cluster.heartbeat_seconds))
 
     async def farewell(self, actor: Any, timeline: Timeline) -> None:

@@ -279,20 +279,28 @@ async def serve(
         with pool.usage.delivering():
             await deliver(result)
 
-    async def one(item: T) -> None:
-        await pass_on(await step(item))
+    running, one_less = 0, asyncio.Event()
 
-    on_their_way: set[asyncio.Task[None]] = set()
+    async def one(item: T) -> None:
+        nonlocal running
+        try:
+            await pass_on(await step(item))
+        finally:
+            running -= 1
+            one_less.set()
+
     async with asyncio.TaskGroup() as tasks:
         while together > 1:
             started = [tasks.create_task(_result(step(item))) for item in await source.take(together)]
             for result in await asyncio.gather(*started):
                 await pass_on(result)
         while True:
-            while len(on_their_way) >= max(1, pool.capacity):
-                _, on_their_way = await asyncio.wait(on_their_way, return_when=asyncio.FIRST_COMPLETED)
+            while running >= max(1, pool.capacity):
+                one_less.clear()
+                await one_less.wait()
             (item,) = await source.take(1)
-            on_their_way.add(tasks.create_task(one(item)))
+            running += 1
+            tasks.create_task(one(item))
 
 
 async def _result(step: Awaitable[U]) -> U:
