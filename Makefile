@@ -4,7 +4,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 python := .venv/bin/python
 
-.PHONY: run setup languages prometheus test test-long lint bench bench-executor bench-learning bench-pocket pocket clean
+.PHONY: run setup languages prometheus test test-long lint bench bench-executor bench-learning bench-pocket bench-overlap bench-scaling \
+        pocket clean
 
 run: setup
 	$(python) driver.py run configs/pocket.yaml
@@ -29,7 +30,7 @@ lint: setup
 	$(python) -m ruff check .
 	$(python) -m mypy
 
-bench: bench-executor bench-learning bench-pocket
+bench: bench-executor bench-learning bench-pocket bench-overlap bench-scaling
 
 bench-executor: setup
 	$(python) -m benchmarks.executor
@@ -39,6 +40,13 @@ bench-learning: setup
 
 bench-pocket: setup
 	$(python) -m benchmarks.pocket
+
+bench-overlap: setup
+	$(python) -m benchmarks.overlap
+
+bench-scaling: setup
+	$(python) -m benchmarks.scaling
+	$(python) -m benchmarks.balance
 
 pocket: setup
 	$(python) -m roles.problems.pocket suite

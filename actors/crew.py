@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args
 import ray
 
 from actors import simulated
-from actors.executor import BATCHES_AT_ONCE, Executor
+from actors.executor import EXECUTED_AT_ONCE, Executor
 from actors.generator import Generator
-from actors.miner import Miner
+from actors.miner import MINED_AT_ONCE, Miner
 from actors.policy_learner import PolicyLearner
 from actors.reward_learner import RewardLearner
 from actors.scorer import Scorer
@@ -33,6 +33,7 @@ LearnerRole = Literal["policy learner", "reward learner"]
 ROLES = ("generator", "executor", "scorer", "learner")  # Ray resources; see cluster.yaml
 RESOURCE = dict.fromkeys(("miner", *get_args(LearnerRole)), "learner")
 NAMESPACE = "rewardranker"
+_AT_ONCE = {"executor": EXECUTED_AT_ONCE, "miner": MINED_AT_ONCE}
 _COLLECT_SECONDS = 2.0
 _COLLECTED_A_SECOND = 100  # workers at most: heartbeats are not to keep the driver busy
 _LEARNERS = 2  # of the policy and of the reward model
@@ -140,9 +141,9 @@ class Crew:
     def pools(self) -> dict[WorkerRole, Pool]:
         """A pool for the workers of each role, which are still to come."""
         config = self._config
-        calls = {"generator": config.sampling.batches_in_flight, "executor": BATCHES_AT_ONCE}
-        if config.simulate is not None:
-            calls = {}
+        calls = {"miner": MINED_AT_ONCE}
+        if config.simulate is None:
+            calls |= {"generator": config.sampling.batches_in_flight, "executor": EXECUTED_AT_ONCE}
         return {
             role: Pool(calls_each=calls.get(role, 1), seconds=config.cluster.lease_seconds)
             for role in get_args(WorkerRole)
@@ -253,8 +254,8 @@ class Crew:
         elif role == "generator":
             options["max_concurrency"] = 64
         else:
-            if role == "executor":
-                options["max_concurrency"] = BATCHES_AT_ONCE
+            if role in _AT_ONCE:
+                options["max_concurrency"] = _AT_ONCE[role]
             options["concurrency_groups"] = {"control": 1}
         return ray.remote(**options)(kind).remote(*arguments)
 

@@ -13,11 +13,11 @@ from roles.records import Candidate, Problem, Verdict, from_batch, to_batch
 from roles.sandbox.judge import Judge
 from roles.sandbox.limits import Limits
 
-BATCHES_AT_ONCE = 2  # so that the jails are busy while the last programs of a batch still run
+EXECUTED_AT_ONCE = 2  # so that the jails are busy while the last programs of a batch still run
 
 
 class Executor:
-    """Serves `BATCHES_AT_ONCE` calls at a time on `jails` jails."""
+    """Serves `EXECUTED_AT_ONCE` calls at a time on `jails` jails."""
 
     def __init__(self, name: str, limits: Limits, jails: int, minimum_tier: int) -> None:
         self._recorder = Recorder(name)

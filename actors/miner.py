@@ -15,6 +15,8 @@ from roles.mining.ledger import Ledger
 from roles.mining.pairs import Judged, MiningSettings, false_favourites, judged, mine
 from roles.records import Candidate, Pair, Score, Verdict, from_batch, to_batch
 
+MINED_AT_ONCE = 4  # batches; most of the time that one takes is the disk's
+
 
 def receipt(groups: Mapping[str, Sequence[Judged]], pairs: Sequence[Pair], size: int) -> Mined:
     """What was mined of the samples of each group; `size` is that of the pairs in bytes."""

@@ -17,7 +17,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 import psutil
 
 from benchmarks import traces
-from benchmarks.traces import POLICY_STEP, ROOT, Trace
+from benchmarks.traces import POLICY_STEP, ROOT, Trace, show
 
 RATIOS = (1, 3, 10)
 LONGEST_SECONDS = 1.2  # of the simulated stages, for a step
@@ -153,10 +152,6 @@ def _move(process: int, core: int) -> None:
             os.sched_setaffinity(int(thread), {core})
     except OSError:
         pass  # it ended meanwhile
-
-
-def show(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> None:

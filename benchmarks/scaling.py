@@ -16,7 +16,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -29,7 +28,7 @@ from ray.util.queue import Queue
 
 from actors.streams import Stream
 from benchmarks import traces
-from benchmarks.traces import POLICY_STEP, ROOT, Trace
+from benchmarks.traces import POLICY_STEP, ROOT, Trace, show
 
 SAMPLES = 8  # of a batch, which is one problem
 SPREAD = (0.8, 1.2, 0.9, 1.1, 1.0, 0.95, 1.05)  # of the service times, so that workers do not keep step
@@ -147,10 +146,6 @@ def streams() -> dict[str, float]:
     finally:
         ray.shutdown()
     return {"stream_per_second": round(ours), "ray_queue_per_second": round(rays), "times": round(ours / rays, 1)}
-
-
-def show(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> None:

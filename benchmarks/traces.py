@@ -84,3 +84,8 @@ def read(folder: Path) -> Trace:
             if event["ph"] == "X"
         ],
     )  # fmt: skip
+
+
+def show(line: str) -> None:
+    """To the terminal, aside from the results."""
+    print(line, file=sys.stderr, flush=True)
