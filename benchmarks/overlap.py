@@ -6,8 +6,9 @@ First with simulated service times: sampling against the policy's step, 1:1, 1:3
 Then the pocket job with its real models and programs: processes are pinned so that the two cores stand for two kinds
 of hardware, one for generators and scorers, one for executors and learners. A stage has its core to itself when
 schedules are phased, so the seconds that it is busy then are its T; stages of one core count as one, because they
-cannot overlap. Measured from the end of the first PPO step to the end of the last one: before and after that the
-schedules do not differ. Both schedules run alternately, a seed in each round. The last line is one JSON object.
+cannot overlap. Measured over the last three quarters of the PPO steps, which train on equally many samples; what comes
+before the first and after the last one is the same in both schedules. They run alternately, a seed in each round. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -30,17 +31,21 @@ from benchmarks.traces import POLICY_STEP, ROOT, Trace, show
 RATIOS = (1, 3, 10)
 LONGEST_SECONDS = 1.2  # of the simulated stages, for a step
 CORES = (  # stages, and the actors' classes that do them
-    (("sample", "held-out", "score"), ("Generator", "Scorer")),
-    (("execute", "mine", "train reward model", POLICY_STEP), ("Executor", "Miner", "PolicyLearner", "RewardLearner")),
+    (("sample", "sample held-out", "score", "rank held-out"), ("Generator", "Scorer")),
+    (
+        ("execute", "mine", "train reward model", "train control", POLICY_STEP),
+        ("Executor", "Miner", "PolicyLearner", "RewardLearner"),
+    ),
 )
 BATCHES_PER_STEP = 4
 Work = Sequence[Sequence[str]]
 
 
 def window(trace: Trace) -> tuple[float, float, int]:
-    """End of the first PPO step, end of the last one, and the steps in between."""
+    """End of a PPO step by which the loop is in its stride, end of the last one, and the steps in between."""
     steps = trace.of(POLICY_STEP)
-    return steps[0].end, steps[-1].end, len(steps) - 1
+    first = len(steps) // 4
+    return steps[first].end, steps[-1].end, len(steps) - 1 - first
 
 
 def seconds_per_step(trace: Trace) -> float:
@@ -95,7 +100,7 @@ def real(folder: Path, rounds: int, steps: int) -> dict[str, Any]:
         for schedule, runs in found.items():
             settings = {
                 "seed": seed, "schedule": schedule, "policy.steps_per_iteration": steps, "policy.max_staleness": 2,
-                "iterations": 1, "reward.groups_per_iteration": 60, "evaluation.problems": 60,
+                "iterations": 1, "reward.groups_per_iteration": 120, "evaluation.problems": 60, "evaluation.n": 5,
             }  # fmt: skip
             runs.append(traces.run(folder / f"real-{schedule}-{seed}", settings, pin))
             show(f"{schedule}, seed {seed}: {describe(runs[-1])}")

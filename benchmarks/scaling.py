@@ -1,6 +1,6 @@
 """How many generator workers one driver feeds, and what gives way first.
 
-    python -m benchmarks.scaling [--workers 1 10 100 300 1000] [--seconds 20] [--out FOLDER]
+    python -m benchmarks.scaling [--workers 1 10 100 300 1000] [--seconds 30] [--out FOLDER]
 
 The whole loop with simulated service times: streams, admission, staleness, weights, learners, miner and ledger are
 real, many workers share a process. A generator takes 0.8 to 1.2 times `--seconds` for a batch. Linear is what that
@@ -26,13 +26,14 @@ import psutil
 import ray
 from ray.util.queue import Queue
 
+from actors.miner import MINED_AT_ONCE
 from actors.streams import Stream
 from benchmarks import traces
 from benchmarks.traces import POLICY_STEP, ROOT, Trace, show
 
 SAMPLES = 8  # of a batch, which is one problem
 SPREAD = (0.8, 1.2, 0.9, 1.1, 1.0, 0.95, 1.05)  # of the service times, so that workers do not keep step
-ROUNDS = 6  # batches of each worker
+ROUNDS = 5  # batches of each worker
 SATURATED = 0.9  # share of the time from which on a part holds up the others
 REFERENCES = 20_000
 
@@ -105,7 +106,7 @@ def utilisation(trace: Trace, sampler: Sampler, start: float, end: float, of: di
     driver = (inside[-1][1] - inside[0][1]) / (inside[-1][0] - inside[0][0]) if len(inside) > 1 else 0.0
     return {
         "driver": driver,
-        "ledger": share("mine", 1),
+        "ledger": share("mine", MINED_AT_ONCE),
         "executors": share("execute", of["workers.executors"]),
         "scorers": share("score", of["workers.scorers"]),
         "policy learner": share(POLICY_STEP, 1),
@@ -151,7 +152,7 @@ def streams() -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 10, 100, 300, 1000])
-    parser.add_argument("--seconds", type=float, default=20.0, help="that a generator takes for a batch, on average")
+    parser.add_argument("--seconds", type=float, default=30.0, help="that a generator takes for a batch, on average")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench-scaling")
     arguments = parser.parse_args()
     passing = streams()
