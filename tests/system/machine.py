@@ -45,8 +45,8 @@ class Machine:
             pytest.skip(f"needs {', '.join(missing)}; scripts/cluster_tools.sh installs them")
         if os.geteuid() != 0:
             pytest.skip("only root may make namespaces and run sshd for others")
-        self.home, self.address = folder / "home", address
-        for path in (self.home, folder / "ray"):
+        self.home, self.ray, self.address = folder / "home", folder / "ray", address
+        for path in (self.home, self.ray):
             path.mkdir(parents=True)
         for path in (key, folder / "host_key"):
             if not path.exists():
