@@ -5,7 +5,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 python := .venv/bin/python
 
 .PHONY: run setup languages prometheus test test-long lint bench bench-executor bench-learning bench-pocket bench-overlap bench-scaling \
-        pocket clean
+        bench-weights pocket clean
 
 run: setup
 	$(python) driver.py run configs/pocket.yaml
@@ -30,7 +30,7 @@ lint: setup
 	$(python) -m ruff check .
 	$(python) -m mypy
 
-bench: bench-executor bench-learning bench-pocket bench-overlap bench-scaling
+bench: bench-executor bench-learning bench-pocket bench-overlap bench-scaling bench-weights
 
 bench-executor: setup
 	$(python) -m benchmarks.executor
@@ -47,6 +47,9 @@ bench-overlap: setup
 bench-scaling: setup
 	$(python) -m benchmarks.scaling
 	$(python) -m benchmarks.balance
+
+bench-weights: setup
+	$(python) -m benchmarks.weights
 
 pocket: setup
 	$(python) -m roles.problems.pocket suite

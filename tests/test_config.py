@@ -21,6 +21,7 @@ def test_overrides_reach_nested_fields_and_numbers_in_scientific_notation():
         ("policy.lr=1", ["policy.lr = 1", "there is no such field", "learning_rate"]),
         ("sampling.n=0", ["sampling.n = 0", "greater than or equal to 2"]),
         ("reward.head=vector", ["reward.head = 'vector'", "'scalar' or 'likelihood'"]),
+        ("sampling.parity_limit=0", ["sampling.parity_limit = 0", "greater than 0"]),
         ("sampling.engine.dtype=int4", ["sampling.engine.dtype = 'int4'", "'float32'"]),
         ("policy.groups_per_step=30", ["policy.groups_per_step = 30", "multiple of", "problems_per_batch = 8"]),
         ("policy.learning_rate=fast", ["policy.learning_rate = 'fast'", "number"]),
@@ -38,6 +39,17 @@ def test_a_wrong_value_is_named_with_what_is_allowed(override, parts):
         config.load(POCKET, [override])
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "limit"),
+    [
+        ([], 0.001), (["learning.dtype=bfloat16"], 0.1), (["sampling.engine.dtype=auto"], 0.1),
+        (["learning.dtype=bfloat16", "sampling.parity_limit=0.02"], 0.02),
+    ],
+)  # fmt: skip
+def test_the_parity_limit_is_that_of_the_lower_precision_unless_it_is_said(overrides, limit):
+    assert config.load(POCKET, overrides).parity_limit == limit
 
 
 def test_a_missing_or_malformed_file_is_named(tmp_path):

@@ -106,7 +106,7 @@ def test_of_adapters_only_a_delta_is_published_and_it_makes_the_learners_own_wei
     assert not same(found, untouched)
     for name, tensor in found.items():
         torch.testing.assert_close(tensor, expected[name], atol=1e-6, rtol=1e-6)
-    learner.save(tmp_path / "model", tmp_path / "policy.pt")
+    learner.save(tmp_path / "model", tmp_path / "policy.pt", 0)
     other = PolicyLearner("policy learner", base, tmp_path, PolicyStage(), 1.0, "cpu", 0, learning)
     other.restore(tmp_path / "policy.pt")
     assert same(weights.unpack(other.weights()[1]), weights.unpack(packed))
