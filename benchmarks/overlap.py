@@ -29,7 +29,7 @@ from benchmarks import traces
 from benchmarks.traces import POLICY_STEP, ROOT, Trace, show
 
 RATIOS = (1, 3, 10)
-LONGEST_SECONDS = 1.2  # of the simulated stages, for a step
+LONGEST_SECONDS = 2.0  # of the simulated stages, for a step
 CORES = (  # stages, and the actors' classes that do them
     (("sample", "sample held-out", "score", "rank held-out"), ("Generator", "Scorer")),
     (
@@ -168,7 +168,7 @@ def main() -> None:
     arguments = parser.parse_args()
     result: Mapping[str, Any] = {}
     if arguments.only != "real":
-        by_ratio = {f"1:{ratio}": simulated(arguments.out, ratio, 2 * arguments.steps) for ratio in RATIOS}
+        by_ratio = {f"1:{ratio}": simulated(arguments.out, ratio, arguments.steps) for ratio in RATIOS}
         for name, found in by_ratio.items():
             show(f"simulated, sampling : policy step = {name}: {found}")
         result = {"simulated": by_ratio}
