@@ -47,7 +47,7 @@ class Trace:
 def run(folder: Path, settings: Mapping[str, Any], watch: Watch | None = None) -> Trace:
     """A run of the pocket configuration with `settings`, on a Ray of its own. `watch` is called once it is started.
 
-    Raises `CalledProcessError` with the last of its output when it breaks off.
+    Raises `CalledProcessError`, with the last of its output as a note, when it breaks off.
     """
     shutil.rmtree(folder, ignore_errors=True)
     fixed = {"run_dir": folder, "cluster.address": "local", "cluster.dashboard": "false"}
@@ -61,8 +61,9 @@ def run(folder: Path, settings: Mapping[str, Any], watch: Watch | None = None) -
         if watch is not None:
             watch(running)
         if running.wait():
-            tail = log.read_text()[-2000:]
-            raise subprocess.CalledProcessError(running.returncode, command, tail)
+            error = subprocess.CalledProcessError(running.returncode, command)
+            error.add_note(log.read_text()[-2000:])
+            raise error
     finally:
         running.kill()
     return read(folder)
