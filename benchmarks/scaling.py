@@ -80,7 +80,9 @@ def measure(folder: Path, workers: int, seconds: float) -> dict[str, Any]:
     samples = [span for span in trace.of("sample") if span.items]
     first, last = len(samples) // ROUNDS, len(samples) - 2 * len(samples) // ROUNDS
     start, end = samples[first - 1].end, samples[last].end
-    rate = sum(span.items for span in samples[first : last + 1]) / (end - start)
+    inside = [span for span in samples if span.end > start and span.start < end]
+    parts = [(min(span.end, end) - max(span.start, start)) / (span.end - span.start) for span in inside]  # of a batch
+    rate = sum(part * span.items for part, span in zip(parts, inside, strict=True)) / (end - start)
     linear = workers * SAMPLES / seconds / (sum(SPREAD) / len(SPREAD))
     shares = utilisation(trace, sampler, start, end, settings(workers, seconds))
     busiest = max(shares, key=shares.__getitem__)
