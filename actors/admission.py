@@ -53,6 +53,11 @@ class Admission:
             self._enter(groups, for_policy)
             return for_policy
 
+    async def turn(self) -> None:
+        """Wait until something may be sampled, whatever it is for."""
+        async with self._changed:
+            await self._changed.wait_for(self._turn)
+
     async def readmit(self, groups: tuple[str, ...], for_policy: bool) -> None:
         """Count `groups` that were sampled before the run was broken off, and are still to be trained on."""
         async with self._changed:
@@ -109,10 +114,10 @@ class Admission:
             self._stopped = True
             await self._changed.wait_for(lambda: not self._unlearned)
 
-    def resume(self, policy_steps: int, reward_version: int) -> None:
+    def resume(self, policy_steps: int, reward_version: int, mined: int) -> None:
         """Take up the counters of a broken-off run."""
         self.submitted = self.trained = policy_steps * self._step
-        self.reward_version = reward_version
+        self.reward_version, self.mined = reward_version, mined
 
     def invariant(self) -> dict[str, int]:
         return {

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import ray
 
 from actors.messages import Request
-from actors.streams import Pool, is_death
+from actors.streams import Pool, is_death, is_loss
 from actors.weights import Followers, Weights
 from roles.config import Config
 from roles.evaluation import lengths, mean_log_probs, pass_rates, passed
@@ -25,6 +26,9 @@ from roles.ranking.statistics import Floats
 from roles.ranking.table import LOG_PROBABILITY, EvaluatedPolicy
 from roles.records import Candidate, Problem, Score, Verdict, from_batch, to_batch
 from roles.reward.model import Head
+
+_LOSSES = 3
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +126,7 @@ class HeldOut:
 
     async def _sample(self, tasks: asyncio.TaskGroup, name: str, weights: Weights) -> _Samples:
         chunks = [self._problems[i : i + self._chunk] for i in range(0, len(self._problems), self._chunk)]
+        losses = 0
         while True:
             follower = await self._followers.one()
             try:
@@ -131,6 +136,9 @@ class HeldOut:
                     executing = await asyncio.gather(*sampling)
                 break
             except ray.exceptions.RayError as error:
+                losses += is_loss(error)
+                if is_loss(error) and losses < _LOSSES:
+                    continue
                 if not is_death(error):
                     raise
                 await self._generators.died(follower.worker)
@@ -152,19 +160,21 @@ class HeldOut:
         async with pool.lease() as generator:
             receipt, candidates = generator.sample.remote(batch, request)
             await receipt
+            records = from_batch(Candidate, await candidates)
         self.sampled += request.n * len(problems)
-        return tasks.create_task(self._execute_chunk(batch, candidates))
+        return tasks.create_task(self._execute_chunk(batch, records))
 
     async def _execute_chunk(
-        self, problems: ray.ObjectRef, candidates: ray.ObjectRef
+        self, problems: ray.ObjectRef, candidates: list[Candidate]
     ) -> tuple[list[Candidate], list[Verdict]]:
-        async def execute(executor: Any) -> ray.ObjectRef:
-            receipt, verdicts = executor.execute.remote(problems, candidates)
-            await receipt
-            return verdicts
+        """The candidates are put by the driver, which lives as long as the run: no other node's death takes them."""
+        batch = ray.put(to_batch(Candidate, candidates))
 
-        verdicts = await self._executors.call(execute)
-        return from_batch(Candidate, await candidates), from_batch(Verdict, await verdicts)
+        async def execute(executor: Any) -> list[Verdict]:
+            _, verdicts = executor.execute.remote(problems, batch)
+            return from_batch(Verdict, await verdicts)
+
+        return candidates, await _until_kept(lambda: self._executors.call(execute))
 
     def _load(self, name: str, version: int) -> _Samples | None:
         candidates = read_batch(self._ledger.folder, name, Candidate)
@@ -182,10 +192,23 @@ class HeldOut:
     async def _rank(self, name: str, ranker: Ranker) -> None:
         samples = self._samples[name]
         arguments = (*samples.references, ranker.head, ranker.reference, ranker.version, ranker.weights)
-        scores = from_batch(Score, await self._scorers.call(lambda scorer: scorer.rank.remote(*arguments)))
+        ranked = await _until_kept(lambda: self._scorers.call(lambda scorer: scorer.rank.remote(*arguments)))
+        scores = from_batch(Score, ranked)
         samples.scores[ranker.name] = self._grid(np.array([scored.reward for scored in scores]))
         async with self._changed:
             self._changed.notify_all()
 
     def _grid(self, values: Floats) -> Floats:
         return values.reshape(len(self._problems), self._settings.n)
+
+
+async def _until_kept(call: Callable[[], Awaitable[T]]) -> T:
+    """What `call` returns; it is made again when a node took that with it before it came here."""
+    for _ in range(_LOSSES):
+        try:
+            return await call()
+        except ray.exceptions.RayError as error:
+            if not is_loss(error):
+                raise
+            last = error
+    raise last

@@ -136,8 +136,8 @@ class RewardLearner:
         }  # fmt: skip
         checkpoints.save(state, checkpoint)
 
-    def restore(self, checkpoint: Path) -> tuple[dict[int, PairMetrics], int]:
-        """Continue from a state that this class saved. Returns what was measured of each version, and the position."""
+    def restore(self, checkpoint: Path) -> tuple[RewardProgress, int]:
+        """Continue from a state that this class saved. Returns how far it is, and the position."""
         state = checkpoints.load(checkpoint)
         self._trainer.load_state_dict(state["trainer"])
         self._version, self._new = state["version"], state["new"]
@@ -145,7 +145,7 @@ class RewardLearner:
         self._initial, self._anew = state["initial"], state["anew"]
         self._differences, self._measured = state["differences"], state["measured"]
         self._rng.setstate(state["rng"])
-        return self._measured, state["position"]
+        return RewardProgress(self._version, self._new, [], dict(self._measured)), state["position"]
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def drain(self) -> Drained:

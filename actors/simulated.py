@@ -215,8 +215,11 @@ class SimulatedRewardLearner(_SimulatedLearner):
     def control(self, settings: object) -> tuple[int, Packed]:
         return 0, np.zeros(self._times.weight_bytes, np.uint8)
 
-    def restore(self, checkpoint: Path) -> tuple[dict[int, Any], int]:
-        return {}, self._restore(checkpoint)
+    def restore(self, checkpoint: Path) -> tuple[Any, int]:
+        from actors.reward_learner import RewardProgress
+
+        position = self._restore(checkpoint)
+        return RewardProgress(self._state["version"], self._state["new"], [], {}), position
 
 
 def _number(text: str) -> int:

@@ -133,6 +133,8 @@ class Stages:
             kept = [batch for batch in found.values() if batch is not None]
             groups = {number: self._groups(number) for number in numbers}
             if kept or start < max(frontier.policy, frontier.reward):
+                if len(kept) < len(found):
+                    await self.admission.turn()  # by the versions that those in the ledger were sampled and scored with
                 for_policy = any(batch.for_policy for batch in kept)
                 for number in numbers:
                     trains = for_policy and number >= frontier.policy
@@ -212,9 +214,9 @@ class Stages:
 
     async def _served(self, batch: Batch, pool: Pool, work: Callable[[Any, Batch], Awaitable[Batch]]) -> Batch:
         """`batch` after `work`, made again if its bytes were lost; as it is when there is nothing to do for it."""
-        if batch.mined is not None or batch.quarantined:
-            return batch
         for _ in range(_LOSSES):
+            if batch.mined is not None or batch.quarantined:
+                return batch
             try:
                 return await pool.call(lambda worker: work(worker, batch))  # noqa: B023
             except Poisonous as error:
@@ -227,8 +229,10 @@ class Stages:
         raise last
 
     async def _again(self, batch: Batch) -> Batch:
-        """`batch` anew, up to the stage where its bytes were lost."""
+        """`batch` from the ledger, or anew up to the stage where its bytes were lost."""
         self.counts.lost += 1
+        if (found := await asyncio.to_thread(self.past.recall, batch.number)) is not None:
+            return found
         fresh = Batch(batch.number, batch.groups, batch.for_policy, self._problems(batch.number))
         for step, done in (
             (self._sample, batch.candidates), (self._execute, batch.verdicts), (self._score, batch.scores),

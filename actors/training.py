@@ -87,6 +87,7 @@ class Training:
         self._scorers = scorers
         self._config, self._fine_tuning = config, to_batch(Problem, fine_tuning)
         self._steps = 0  # of PPO
+        self._fine_tuned = False  # in this process
         self._since: dict[LearnerRole, list[list[int]]] = {"policy learner": [], "reward learner": []}
         self._turn = asyncio.Lock()  # with `schedule: phased` one learner works at a time
 
@@ -96,24 +97,25 @@ class Training:
         if checkpoints.policy.exists():
             self._steps, at = await self._call("policy learner", lambda _: self._bring_up("policy learner"))
             frontier = dataclasses.replace(frontier, policy=at)
-            await self._policy.publish(self._crew.policy_learner)
+            await self._publish_policy()
             for name, weights in checkpoints.kept("policy-"):
                 self._held_out.add_policy(name.removeprefix("policy-"), weights)
         else:
             await self._evaluate("base", await self._publish_policy())
             await self._call("policy learner", self._fine_tune)
+            self._fine_tuned = True
             await self._evaluate("sft", await self._publish_policy())
             await self._save_policy(0)
-        measured, at = await self._call("reward learner", lambda _: self._bring_up("reward learner"))
+        progress, at = await self._call("reward learner", lambda _: self._bring_up("reward learner"))
         frontier = dataclasses.replace(frontier, reward=at)
-        await self._reward.publish(self._crew.reward_learner)
+        await self._call("reward learner", self._reward.publish)
         rankers = {name.removeprefix("ranker-"): weights for name, weights in checkpoints.kept("ranker-")}
         for name, weights in rankers.items():
-            temperature = {reward_model(version): found.temperature for version, found in measured.items()}.get(name)
+            temperature = {reward_model(v): found.temperature for v, found in progress.measured.items()}.get(name)
             self._add_ranker(name, weights, math.nan if temperature is None else temperature)
         if self._reward.newest == self._config.iterations and CONTROL not in rankers:
             self._tasks.create_task(self._add_control())
-        self._admission.resume(self._steps, self._reward.newest)
+        self._admission.resume(self._steps, self._reward.newest, progress.groups)
         await self._followers[0].reached(self._policy.newest)
         await self._followers[1].reached(self._reward.newest)
         return frontier
@@ -221,8 +223,8 @@ class Training:
         for _ in range(_LIVES):
             try:
                 return await call(learner)
-            except ray.exceptions.RayActorError as error:
-                last = error
+            except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+                last = error  # what a learner returned is lost when its node died with it
                 self.revivals[role] += 1
                 learner = self._crew.replace(role)
             with contextlib.suppress(ray.exceptions.RayActorError):  # the next call says so too
@@ -238,10 +240,14 @@ class Training:
             state, at = await learner.restore.remote(path)
         elif role == "reward learner":
             await self._initialise(learner)
-            state, at = {}, 0
+            state, at = RewardProgress(0, 0, [], {}), 0
         else:
-            return None, 0  # it died while it fine-tuned, which is to be done anew
+            if self._fine_tuned:
+                await self._fine_tune(learner)
+            return None, 0
         for numbers in self._since[role]:
+            if numbers[0] < at:
+                continue  # it had saved them when it died
             batches = await asyncio.to_thread(self._recalled, numbers)
             await (self._step if role == "policy learner" else self._learn_batch)(learner, batches)
         return state, at
@@ -291,6 +297,7 @@ class Training:
         async def learn(learner: Any) -> ray.ObjectRef:
             examples, control = learner.control.remote(self._config.evaluation.control)
             await examples  # a scorer given weights which are still to come would wait for them, and others for it
+            await control  # so that they are on this node too
             return control
 
         control = Weights(self._reward.newest, await self._call("reward learner", learn))

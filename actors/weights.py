@@ -41,20 +41,24 @@ class Versions:
         self._deltas_on = deltas_on
         self._base: ray.ObjectRef | None = None
         self._weights: Weights | None = None
+        self._copies: list[Any] = []  # keep them on this node too: those of a learner die with its node
         self._changed = asyncio.Condition()
 
     async def publish(self, learner: Any) -> Weights:
         """Register what `learner.weights()` returns."""
         number, packed = learner.weights.remote()
-        version = await number
+        version, copies = await number, [await packed]
         if self._base is None and self._deltas_on is not None and version >= self._deltas_on:
-            number, base = learner.base.remote()
-            await number
+            _, base = learner.base.remote()
+            await base
             self._base = base
+        if self._base is not None:
+            copies.append(await self._base)
         async with self._changed:
             if version <= self.newest:
                 raise ValueError(f"{self.model} v{version} published after v{self.newest}")
             self.newest, self._weights = version, Weights(version, packed, self._base)
+            self._copies = copies
             self._changed.notify_all()
             return self._weights
 
