@@ -9,6 +9,7 @@ problems -> generators -> candidates -> executors -> verdicts -> scorers -> scor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -165,13 +166,14 @@ def run(
     inputs = run_folder.check(prepared.config)
     if inputs.weak:
         console.print(f"{len(inputs.weak)} training problems give no reward: a program could fool their tests")
-    run_folder.begin(prepared)
     try:
+        run_folder.begin(prepared)
         if not asyncio.run(train(prepared, inputs)):
             console.print(f"{prepared.folder} was stopped; the same command continues it")
-    except ExceptionGroup as errors:
-        (prepared.folder / "error.log").write_text("".join(traceback.format_exception(errors)))
-        for cause in root_causes(errors):
+    except (ExceptionGroup, OSError) as error:
+        with contextlib.suppress(OSError):  # the disk may be full, which is what the message says
+            (prepared.folder / "error.log").write_text("".join(traceback.format_exception(error)))
+        for cause in root_causes(error) if isinstance(error, ExceptionGroup) else [error]:
             console.print(f"{type(cause).__name__}: {cause}", style="red", markup=False, soft_wrap=True)
         console.print(f"the run broke off; the same command continues it; details in {prepared.folder / 'error.log'}")
         raise SystemExit(1) from None
