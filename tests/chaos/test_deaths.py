@@ -1,0 +1,54 @@
+"""Every kind of actor is killed in every state that it has; the job ends as if nothing had been."""
+
+import pytest
+from scenarios import audit, digests, drive, job
+
+STATES = {
+    "generator": ("start", "idle", "lease", "update", "held-out"),
+    "executor": ("idle", "lease"),
+    "scorer": ("idle", "lease", "update", "ranking"),
+    "miner": ("idle", "lease", "append", "mined"),
+    "policy learner": (
+        "fine-tune", "idle", "lease", "learnt", "publication", "publication of v1", "checkpoint at 0", "checkpoint",
+        "saved",
+    ),
+    "reward learner": (
+        "initialise", "idle", "lease", "learnt", "publication", "checkpoint", "saved", "control",
+    ),
+}  # fmt: skip
+PLACES = [f"{kind}.{state}" for kind, states in STATES.items() for state in states]
+PHASED = {"schedule": "phased", "deterministic": "true"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_address, tmp_path_factory):
+    """What both learners are at the end of a deterministic job."""
+    run = job(tmp_path_factory.mktemp("undisturbed") / "run", ray_address, **PHASED)
+    drive(run)
+    audit(run)
+    return digests(run)
+
+
+@pytest.mark.long
+def test_one_job_survives_all_deaths(wires, ray_address, tmp_path, undisturbed):
+    run = job(tmp_path / "run", ray_address, **PHASED)
+    for place in PLACES:
+        wires.lay(place)
+    parts = drive(run)
+    assert [place for place in PLACES if not wires.tripped(place)] == []
+    assert (parts.supervisor.deaths + parts.training.revivals).total() >= len(PLACES)
+    audit(run)
+    assert digests(run) == undisturbed
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("schedule", ["continuous", "phased"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_death_changes_nothing(place, schedule, wires, ray_address, tmp_path, undisturbed):
+    run = job(tmp_path / "run", ray_address, **(PHASED if schedule == "phased" else {}))
+    wires.lay(place)
+    drive(run)
+    assert wires.tripped(place)
+    audit(run)
+    if schedule == "phased":
+        assert digests(run) == undisturbed
