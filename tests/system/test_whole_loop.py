@@ -221,32 +221,32 @@ def test_the_loop_trains_in_other_ways_by_one_value_each(way, tmp_path):
 
 
 @pytest.mark.long
-def test_workers_are_killed_and_scaled_and_nothing_is_lost(tmp_path):
+@pytest.mark.timeout(900)
+def test_workers_are_killed_and_scaled_five_times_and_nothing_is_lost(tmp_path):
     run_dir = tmp_path / "run"
     environment = {**os.environ, "RUN_UNDER_TEST": str(run_dir), "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(
-        command(run_dir, **{"evaluation.problems": 6}), env=environment,
+        command(run_dir, **{"evaluation.problems": 6, "policy.steps_per_iteration": 6}), env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    scored = run_dir / "ledger" / ledger.FOLDERS[Score]
-    for name, changes in (
-        ("Executor", ["executors=3", "scorers=2"]), ("Scorer", ["executors=1", "scorers=1"]), ("Generator", []),
-    ):  # fmt: skip
-        deadline, before = time.monotonic() + 240, len(list(scored.glob("*.parquet")))
-        while len(list(scored.glob("*.parquet"))) <= before and time.monotonic() < deadline:
+    victims = iter(("Executor", "Scorer", "Generator"))
+    for changes in 5 * (["executors=3", "scorers=2"], ["executors=1", "scorers=1"]):
+        deadline, before = time.monotonic() + 240, len(ledger.batches(run_dir / "ledger"))
+        while len(ledger.batches(run_dir / "ledger")) <= before and time.monotonic() < deadline:
             assert run.poll() is None, run.communicate()[0]
             time.sleep(0.1)
-        os.kill(worker_of(run_dir, name), signal.SIGKILL)
-        if changes:
-            scale = [sys.executable, str(ROOT / "driver.py"), "scale", *changes, "--run-dir", str(run_dir)]
-            done = subprocess.run(scale, env=environment, capture_output=True, text=True, timeout=60)
-            assert done.returncode == 0, done.stdout + done.stderr
-            assert f"{changes[0][-1]} executors, {changes[1][-1]} scorers are wanted now" in done.stdout
+        if victim := next(victims, None):
+            os.kill(worker_of(run_dir, victim), signal.SIGKILL)
+        scale = [sys.executable, str(ROOT / "driver.py"), "scale", *changes, "--run-dir", str(run_dir)]
+        done = subprocess.run(scale, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{changes[0][-1]} executors, {changes[1][-1]} scorers are wanted now" in done.stdout
     output, _ = run.communicate(timeout=400)
     assert run.returncode == 0, output
     report = reports.read(run_dir / "report.json")
     assert report.counts["worker_deaths"] == {"executor": 1, "scorer": 1, "generator": 1}
-    assert report.invariant["trained"] == report.invariant["submitted"] == 2 * 3 * 8
+    assert report.counts["learner_deaths"] == {}
+    assert report.invariant["trained"] == report.invariant["submitted"] == 2 * 6 * 8
     assert report.invariant["trained_twice"] == report.invariant["dropped"] == 0
     for kind, name in ((Candidate, "id"), (Verdict, "candidate_id"), (Score, "candidate_id")):
         ids = [getattr(record, name) for record in ledger.read(run_dir / "ledger", kind)]
