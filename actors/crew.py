@@ -180,7 +180,9 @@ class Crew:
         while True:
             everyone = sum(map(len, self._workers.values()))
             await asyncio.sleep(max(_COLLECT_SECONDS, everyone / _COLLECTED_A_SECOND))
-            timeline.add(await asyncio.wait_for(_drained(worker), self._config.cluster.heartbeat_seconds))
+            async with asyncio.timeout(self._config.cluster.heartbeat_seconds):  # `wait_for` may swallow a cancellation
+                drained = await _drained(worker)
+            timeline.add(drained)
 
     async def farewell(self, actor: Any, timeline: Timeline) -> None:
         """Collect once more, and end the engine or the jails of `actor` if it has some."""

@@ -232,7 +232,8 @@ class Pool:
         for _ in range(_ATTEMPTS):
             async with self.lease() as worker:
                 try:
-                    return await asyncio.wait_for(work(worker), self.seconds)
+                    async with asyncio.timeout(self.seconds):  # `wait_for` may swallow a cancellation
+                        return await work(worker)
                 except (ray.exceptions.RayError, TimeoutError) as error:
                     if not is_death(error):
                         raise
