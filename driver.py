@@ -132,6 +132,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
     finally:
         await crew.close(timeline)
         ray.shutdown()
+        held_out.close()
         timeline.write(run.timeline)
     if evaluated is None:
         return False

@@ -77,6 +77,10 @@ class HeldOut:
         self._tasks: asyncio.TaskGroup | None = None
         self.sampled = 0
 
+    def close(self) -> None:
+        """Let go of the ledger: who continues this run writes to it next."""
+        self._ledger.close()
+
     def add_policy(self, name: str, weights: Weights) -> None:
         """Evaluate a policy version."""
         self._queue.put_nowait((name, weights))
