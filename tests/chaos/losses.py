@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -25,8 +26,12 @@ async def lost() -> ray.ObjectRef:
     owner = Owner.remote()
     (reference,) = await owner.put.remote()
     ray.kill(owner)
+    with pytest.raises(ray.exceptions.RayActorError):
+        await owner.put.remote()
     with pytest.raises(ray.exceptions.ObjectLostError):
-        await reference
+        while True:  # until all of Ray knows
+            await asyncio.sleep(0.05)
+            await reference
     return reference
 
 
