@@ -26,12 +26,12 @@ async def lost() -> ray.ObjectRef:
     owner = Owner.remote()
     (reference,) = await owner.put.remote()
     ray.kill(owner)
-    with pytest.raises(ray.exceptions.RayActorError):
-        await owner.put.remote()
-    with pytest.raises(ray.exceptions.ObjectLostError):
-        while True:  # until all of Ray knows
-            await asyncio.sleep(0.05)
-            await reference
+    errors = ray.exceptions
+    for kind, gone in ((errors.RayActorError, owner.put.remote), (errors.ObjectLostError, lambda: reference)):
+        with pytest.raises(kind):
+            while True:  # until all of Ray knows
+                await asyncio.sleep(0.05)
+                await gone()
     return reference
 
 
