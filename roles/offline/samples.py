@@ -55,14 +55,14 @@ def load(
 def from_ledger(folder: Path, problems: Sequence[Problem]) -> list[Group]:
     """All groups of a ledger, or of a run folder with one, in order. Raises `SuiteError`."""
     folder = folder / "ledger" if (folder / "ledger").is_dir() else folder
-    if not ledgers.batches(folder):
-        raise SuiteError(f"{folder}: holds no ledger; allowed are the folder of a run, or its ledger")
     try:
         candidates = ledgers.read(folder, Candidate)
         verdicts = {verdict.candidate_id: verdict for verdict in ledgers.read(folder, Verdict)}
         scores = {found.candidate_id: found for found in ledgers.read(folder, Score)}
     except LedgerError as error:
         raise SuiteError(str(error)) from error
+    if not candidates:
+        raise SuiteError(f"{folder}: holds no ledger; allowed are the folder of a run, or its ledger")
     return _groups(folder, problems, candidates, verdicts, scores)
 
 
