@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+import ray
 from scenarios import audit, batches, drive, job, until
 
 from actors import admission, crew
@@ -33,7 +34,7 @@ class OnlyOnce(Pool):
         async with self.lease() as worker:
             try:
                 return await work(worker)
-            except Exception:
+            except ray.exceptions.RayActorError:
                 await self.died(worker)
                 await asyncio.Event().wait()
 
