@@ -68,7 +68,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
     from actors.view import View
     from actors.weights import Followers, Versions
 
-    config, timeline, counts = run.config, Timeline(), Counts()
+    config, timeline, counts = run.config, Timeline(run.timeline), Counts()
     dashboard = connect(config)
     crew, control = Crew(config, run.folder), Control(config.wanted)
     pools = crew.pools()
@@ -133,7 +133,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
         await crew.close(timeline)
         ray.shutdown()
         held_out.close()
-        timeline.write(run.timeline)
+        timeline.close()
     if evaluated is None:
         return False
     report = results.write_report(

@@ -29,7 +29,6 @@ class Admission:
         self._groups_per_iteration = config.reward.groups_per_iteration
         self._changed = asyncio.Condition()
         self._running: set[str] = set()
-        self._trained: set[str] = set()
         self._unlearned: set[str] = set()  # not yet past the reward learner
         self._stopped = False
         self.submitted = self.trained = self.dropped = self.trained_twice = 0
@@ -65,8 +64,7 @@ class Admission:
 
     async def was_trained(self, groups: tuple[str, ...]) -> None:
         async with self._changed:
-            self.trained_twice += len(self._trained.intersection(groups))
-            self._trained.update(groups)
+            self.trained_twice += len(set(groups) - self._running)
             self._running.difference_update(groups)
             self.trained += len(groups)
             self._changed.notify_all()

@@ -44,7 +44,7 @@ def write_report(
         wall_seconds=time.time() - timeline.start,
         peak_memory_bytes=memory,
         stages=timeline.stages(),
-        weights=[dataclasses.asdict(taken) for taken in timeline.taken_up],
+        weights=timeline.taken_up(),
         invariant=admission.invariant(),
         counts={
             "samples": counts.samples, "tokens": counts.tokens, "verdicts": dict(counts.verdicts),

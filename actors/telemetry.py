@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -71,62 +71,76 @@ class Recorder:
 
 
 class Timeline:
-    """All spans of a run, on the driver."""
+    """All spans of a run, on the driver's disk: a run may go on for long.
 
-    def __init__(self) -> None:
+    The file is a trace in the array form of Chrome's format, which Perfetto opens too, and which needs no end: a
+    process for each actor, a track for each lane.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Writes to `path`, anew."""
         self.start = time.time()
-        self.spans: list[Span] = []
-        self.taken_up: list[TakeUp] = []
         self.items: Counter[str] = Counter()  # done, by stage
         self.updates: Counter[str] = Counter()  # versions that workers took up, by model
         self.pause_seconds = 0.0  # of all generators' updates
         self.mismatch: float | None = None  # of the newest update that was checked
+        self._path, self._file = path, path.open("w")
+        self._pids: dict[str, int] = {}
+        self._lanes: dict[str, list[float]] = {}  # when each lane of an actor is free again
+        self._file.write("[\n")
+        self._write({"ph": "M", "name": "start", "pid": 0, "args": {"seconds": self.start}})  # since the epoch
 
     def add(self, drained: Drained) -> None:
-        self.spans += drained.spans
-        for span in drained.spans:
+        for span in sorted(drained.spans, key=lambda span: span.start):
             self.items[span.stage] += span.items
+            if span.actor not in self._pids:
+                pid = self._pids[span.actor] = 1 + len(self._pids)
+                self._write({"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": span.actor}})
+            ends = self._lanes.setdefault(span.actor, [])
+            lane = next((i for i, end in enumerate(ends) if end <= span.start), len(ends))
+            ends[lane : lane + 1] = [span.end]
+            self._write({
+                "ph": "X", "name": span.stage, "cat": "stage", "pid": self._pids[span.actor], "tid": lane,
+                "ts": (span.start - self.start) * 1e6, "dur": (span.end - span.start) * 1e6,
+                "args": {"items": span.items},
+            })  # fmt: skip
         for taken in drained.taken_up:
             self.updates[taken.model] += 1
             self.pause_seconds += taken.pause_seconds or 0.0
             self.mismatch = self.mismatch if taken.mismatch is None else taken.mismatch
-        self.taken_up += drained.taken_up
+            self._write({
+                "ph": "i", "s": "g", "name": f"{taken.actor} takes up {taken.model} v{taken.version}",
+                "cat": "weights", "pid": 0, "tid": 0, "ts": (taken.time - self.start) * 1e6,
+                "args": dataclasses.asdict(taken),
+            })  # fmt: skip
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        if not self._file.closed:
+            self._file.write(json.dumps({"ph": "M", "name": "end", "pid": 0, "args": {}}) + "\n]\n")
+            self._file.close()
 
     def stages(self) -> dict[str, dict[str, float]]:
-        """For each stage, the seconds in which at least one of its actors was busy, and the items done."""
-        by_stage: dict[str, list[Span]] = {}
-        for span in self.spans:
-            by_stage.setdefault(span.stage, []).append(span)
+        """Once closed: for each stage, the seconds in which at least one of its actors was busy, and the items done."""
+        busy: dict[str, list[tuple[float, float]]] = {}
+        for event in self._events("X"):
+            busy.setdefault(event["name"], []).append((event["ts"] / 1e6, (event["ts"] + event["dur"]) / 1e6))
         return {
-            stage: {"busy_seconds": covered(spans), "items": sum(span.items for span in spans)}
-            for stage, spans in sorted(by_stage.items())
+            stage: {"busy_seconds": covered(spans), "items": self.items[stage]} for stage, spans in sorted(busy.items())
         }
 
-    def write(self, path: Path) -> None:
-        """A trace in Chrome's format, which Perfetto opens too: a process for each actor, a track for each lane."""
-        events: list[dict[str, object]] = []
-        pids = {actor: pid for pid, actor in enumerate(sorted({span.actor for span in self.spans}), start=1)}
-        for actor, pid in pids.items():
-            events.append({"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": actor}})
-        lanes: dict[str, list[float]] = {}
-        for span in sorted(self.spans, key=lambda span: span.start):
-            ends = lanes.setdefault(span.actor, [])
-            lane = next((i for i, end in enumerate(ends) if end <= span.start), len(ends))
-            ends[lane : lane + 1] = [span.end]
-            events.append({
-                "ph": "X", "name": span.stage, "cat": "stage", "pid": pids[span.actor], "tid": lane,
-                "ts": (span.start - self.start) * 1e6, "dur": (span.end - span.start) * 1e6,
-                "args": {"items": span.items},
-            })  # fmt: skip
-        for taken in self.taken_up:
-            events.append({
-                "ph": "i", "s": "g", "name": f"{taken.actor} takes up {taken.model} v{taken.version}", "pid": 0,
-                "tid": 0, "ts": (taken.time - self.start) * 1e6,
-            })  # fmt: skip
-        aside = path.with_suffix(".part")
-        facts = {"start": self.start}  # seconds since the epoch
-        aside.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": facts}))
-        os.replace(aside, path)
+    def taken_up(self) -> list[dict[str, Any]]:
+        """Once closed: the `TakeUp`s."""
+        return [event["args"] for event in self._events("i")]
+
+    def _write(self, event: dict[str, Any]) -> None:
+        self._file.write(json.dumps(event) + ",\n")
+
+    def _events(self, phase: str) -> Iterator[dict[str, Any]]:
+        with self._path.open() as file:
+            for line in file:
+                if line.startswith("{") and (event := json.loads(line.rstrip(",\n")))["ph"] == phase:
+                    yield event
 
 
 def memory_of_process_tree() -> int:
@@ -142,10 +156,10 @@ def memory_of_process_tree() -> int:
     return total
 
 
-def covered(spans: list[Span]) -> float:
-    """Length of the union of the spans."""
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Length of the union of the spans, each from a start to an end."""
     seconds, until = 0.0, float("-inf")
-    for span in sorted(spans, key=lambda span: span.start):
-        seconds += max(0.0, span.end - max(span.start, until))
-        until = max(until, span.end)
+    for start, end in sorted(spans):
+        seconds += max(0.0, end - max(start, until))
+        until = max(until, end)
     return seconds

@@ -36,11 +36,11 @@ class Trace:
 
     def busy(self, stages: Iterable[str], start: float, end: float) -> float:
         """Seconds between `start` and `end` in which at least one worker was busy with one of `stages`."""
-        clipped = [
-            dataclasses.replace(span, start=max(span.start, start), end=min(span.end, end))
+        clipped = (
+            (max(span.start, start), min(span.end, end))
             for span in self.of(*stages)
             if span.end > start and span.start < end
-        ]
+        )
         return covered(clipped)
 
 
@@ -70,12 +70,11 @@ def run(folder: Path, settings: Mapping[str, Any], watch: Watch | None = None) -
 
 
 def read(folder: Path) -> Trace:
-    timeline = json.loads((folder / "timeline.json").read_text())
-    events = timeline["traceEvents"]
-    actors = {event["pid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
+    events = json.loads((folder / "timeline.json").read_text())
+    actors = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
     return Trace(
         folder,
-        timeline["otherData"]["start"],
+        events[0]["args"]["seconds"],
         [
             Span(
                 event["name"], actors[event["pid"]], event["ts"] / 1e6, (event["ts"] + event["dur"]) / 1e6,

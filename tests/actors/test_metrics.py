@@ -101,7 +101,7 @@ def test_the_view_says_what_the_job_does_to_the_console_and_to_its_folder(termin
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
 
     async def scenario() -> None:
-        job = jobs.sources()
+        job = jobs.sources(run.folder)
         await jobs.work(job)
         view = View(console, job, run)
         view.doing = "working"
@@ -133,8 +133,8 @@ def exported(run: str) -> dict[str, dict[frozenset[tuple[str, str]], float]]:
     return found
 
 
-def test_every_metric_is_exported_with_the_figures_of_the_job(own_ray):
-    job, metrics = jobs.sources(), Metrics("small")
+def test_every_metric_is_exported_with_the_figures_of_the_job(own_ray, tmp_path):
+    job, metrics = jobs.sources(tmp_path), Metrics("small")
     metrics.tell(job.facts("working", 0.0, 0, 0))  # all zero: counters take that too
     asyncio.run(jobs.work(job))
     halfway = job.facts("working", 2.0, 1000, 2000)

@@ -27,8 +27,8 @@ def run(tmp_path) -> run_folder.Run:
     return run
 
 
-def facts() -> Facts:
-    job = jobs.sources()
+def facts(run: run_folder.Run) -> Facts:
+    job = jobs.sources(run.folder)
     asyncio.run(jobs.work(job))
     return job.facts("working", 2.5, 1 << 30, 2 << 30)
 
@@ -41,7 +41,7 @@ def status(run: run_folder.Run, *options: str) -> str:
 
 def test_status_in_words(run):
     assert status(run).replace("\n", "") == f"{run.folder}: broken off; run it again to continue"
-    run.note(facts())
+    run.note(facts(run))
     told = status(run)
     assert told.replace("\n", "").startswith(f"{run.folder}: broken off")
     for part in ("48 (2/s), 10 held-out", "62% of 48", "candidates 1/4", "loss 0.600", "KL 0.020", "2.0 GiB"):
@@ -53,7 +53,7 @@ def test_status_as_json_has_the_documented_fields(run):
     assert json.loads(status(run, "--json")) == {
         "run": str(run.folder), "state": "broken off", "time": None, "facts": None,
     }  # fmt: skip
-    noted = facts()
+    noted = facts(run)
     run.note(noted)
     told = json.loads(status(run, "--json"))
     assert told["facts"] == noted.model_dump(mode="json")
@@ -80,7 +80,7 @@ def test_watching_begins_and_ends_with_the_run(run):
     assert watching.stdout is not None
     try:
         first = json.loads(watching.stdout.readline())
-        run.note(facts())
+        run.note(facts(run))
         second = json.loads(watching.stdout.readline())
         run.report.write_text("{}")
         rest, _ = watching.communicate(timeout=240)

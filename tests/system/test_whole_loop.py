@@ -179,7 +179,7 @@ def test_the_ledger_is_whole(finished):
 
 def test_stages_overlap_in_the_trace(finished):
     run_dir, _, _, _ = finished
-    events = json.loads((run_dir / "timeline.json").read_text())["traceEvents"]
+    events = json.loads((run_dir / "timeline.json").read_text())
     spans = {name: [] for name in ("sample", "execute", "train reward model", "train policy")}
     for event in events:
         if event["ph"] == "X" and event["name"] in spans:
@@ -251,8 +251,8 @@ def test_workers_are_killed_and_scaled_five_times_and_nothing_is_lost(tmp_path):
     for kind, name in ((Candidate, "id"), (Verdict, "candidate_id"), (Score, "candidate_id")):
         ids = [getattr(record, name) for record in ledger.read(run_dir / "ledger", kind)]
         assert len(ids) == len(set(ids))
-    events = json.loads((run_dir / "timeline.json").read_text())["traceEvents"]
-    actors = {event["args"]["name"] for event in events if event["ph"] == "M"}
+    events = json.loads((run_dir / "timeline.json").read_text())
+    actors = {event["args"]["name"] for event in events if event["name"] == "process_name"}
     assert len([name for name in actors if name.startswith("executor")]) >= 3
     assert len([name for name in actors if name.startswith("scorer")]) >= 2
     assert processes_of(run_dir) == []
