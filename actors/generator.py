@@ -46,8 +46,7 @@ class Generator:
             ))
         candidates = [candidate for group in groups for candidate in group]
         table = to_batch(Candidate, candidates)
-        oldest = min(version for candidate in candidates for version in candidate.policy_versions)
-        return Sampled(sum(len(candidate.token_ids) for candidate in candidates), oldest, table.nbytes), table
+        return Sampled(sum(len(candidate.token_ids) for candidate in candidates), table.nbytes), table
 
     async def update(self, version: int, weights: Packed, base: Packed | None = None) -> None:
         """Take up a version, or the delta that makes it of `base`; running requests go on under it.

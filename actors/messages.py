@@ -23,7 +23,6 @@ class Request:
 @dataclasses.dataclass(frozen=True)
 class Sampled:
     tokens: int
-    oldest: int  # policy version of a token
     bytes: int  # of the record batch
 
 
@@ -40,7 +39,6 @@ class Executed:
 @dataclasses.dataclass(frozen=True)
 class Scored:
     mean_reward: float
-    reward_version: int
     bytes: int
 
 

@@ -43,7 +43,7 @@ class Scorer:
             scores = self._scores(self._model, self._version, problems, candidates)
         table = to_batch(Score, scores)
         mean = sum(scored.reward for scored in scores) / len(scores)
-        return Scored(mean, self._version, table.nbytes), table
+        return Scored(mean, table.nbytes), table
 
     def rank(
         self,

@@ -67,7 +67,7 @@ class SimulatedGenerator:
             for i in range(request.n)
         ]
         table = to_batch(Candidate, candidates)
-        return Sampled(_TOKENS * len(candidates), min(versions), table.nbytes), table
+        return Sampled(_TOKENS * len(candidates), table.nbytes), table
 
     async def update(self, version: int, weights: Packed) -> None:
         self._version = version
@@ -105,7 +105,7 @@ class SimulatedScorer(_Simulated):
         with self._recorder.span("score", candidates.num_rows):
             time.sleep(self._times.score_seconds)
         table = self._scores(candidates, self._version)
-        return Scored(0.5, self._version, table.nbytes), table
+        return Scored(0.5, table.nbytes), table
 
     def rank(
         self, problems: pa.RecordBatch, candidates: pa.RecordBatch, head: str, reference: bool, version: int,
