@@ -70,7 +70,8 @@ async def train(run: Run, inputs: Inputs) -> bool:
 
     config, timeline, counts = run.config, Timeline(run.timeline), Counts()
     dashboard = connect(config)
-    crew, control = Crew(config, run.folder), Control(config.wanted)
+    control = Control(config.wanted)
+    crew = Crew(config, run.folder, control)
     pools = crew.pools()
     generators, executors, scorers, miners = pools.values()
     admission = Admission(config)
@@ -355,15 +356,17 @@ def status(
 
 @app.command()
 def scale(
-    changes: Annotated[list[str], typer.Argument(help="generators=N, executors=N, scorers=N")],
+    changes: Annotated[list[str], typer.Argument(help="generators=N, executors=N, scorers=N, learners=N")],
     run_dir: Annotated[Path | None, typer.Option(help="by default the newest run")] = None,
 ) -> None:
-    """Change how many workers a running job has."""
+    """Change how many workers a running job has, or how many processes each of its learners."""
     from actors import control, submission
 
     parsed = control.parse(changes)
     submission.submit(run_dir=run_dir)
-    wanted = control.ask(run_folder.existing(run_dir), {"scale": parsed})
+    run = run_folder.existing(run_dir)
+    control.check(run.config, parsed)
+    wanted = control.ask(run, {"scale": parsed})
     console.print(", ".join(f"{wanted[role]} {role}s" for role in control.SCALABLE) + " are wanted now")
 
 

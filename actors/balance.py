@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Literal, get_args
 
-from actors.control import SCALABLE, Control, Scalable
+from actors.control import Control
 from actors.stages import Counts
 from actors.streams import Pool
 from actors.usage import Worked
 from roles.config import Config
 
+Movable = Literal["generator", "executor", "scorer"]
 STARVES = 0.9  # a stage that is busy for so large a share of the time, others
 SPARES = 0.7  # one that would be busy for less with a worker fewer, that worker
 _LOOKS = 2  # running that must show the same
@@ -36,12 +38,12 @@ class Load:
 class Move:
     """One worker."""
 
-    giver: Scalable
-    taker: Scalable
+    giver: Movable
+    taker: Movable
     why: str
 
 
-def decide(loads: Mapping[Scalable, Load]) -> Move | None:
+def decide(loads: Mapping[Movable, Load]) -> Move | None:
     """The move that helps most, if one does."""
     taker = max(loads, key=lambda role: loads[role].busy)
     spare = {
@@ -59,14 +61,14 @@ def decide(loads: Mapping[Scalable, Load]) -> Move | None:
     return Move(giver, taker, why)
 
 
-def exchangeable(config: Config) -> tuple[Scalable, ...]:
+def exchangeable(config: Config) -> tuple[Movable, ...]:
     """Roles whose workers take the same hardware."""
-    return SCALABLE if config.model.device == "cpu" else ("generator", "scorer")
+    return get_args(Movable) if config.model.device == "cpu" else ("generator", "scorer")
 
 
 class Balance:
     def __init__(
-        self, control: Control, pools: Mapping[Scalable, Pool], counts: Counts, say: Callable[[str], None]
+        self, control: Control, pools: Mapping[Movable, Pool], counts: Counts, say: Callable[[str], None]
     ) -> None:
         """`pools` of the roles whose workers may be exchanged; `say` prints a line."""
         self._control, self._pools, self._counts, self._say = control, pools, counts, say
@@ -84,10 +86,10 @@ class Balance:
                 await self._make(move)
                 last = None
 
-    def _worked(self) -> dict[Scalable, Worked]:
+    def _worked(self) -> dict[Movable, Worked]:
         return {role: pool.usage.worked for role, pool in self._pools.items()}
 
-    def _loads(self, before: Mapping[Scalable, Worked]) -> dict[Scalable, Load]:
+    def _loads(self, before: Mapping[Movable, Worked]) -> dict[Movable, Load]:
         loads = {}
         for role, now in self._worked().items():
             busy = now.busy - before[role].busy

@@ -15,13 +15,13 @@ import tempfile
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
-from roles.config import ConfigError
+from roles.config import Config, ConfigError
 from roles.run_folder import Run
 
-Scalable = Literal["generator", "executor", "scorer"]
-SCALABLE: tuple[Scalable, ...] = ("generator", "executor", "scorer")
+Scalable = Literal["generator", "executor", "scorer", "learner"]
+SCALABLE: tuple[Scalable, ...] = get_args(Scalable)
 T = TypeVar("T")
 _SECONDS = 60.0  # for an answer; a busy machine may take some
 
@@ -91,6 +91,16 @@ def parse(changes: Sequence[str]) -> dict[str, int]:
             raise ConfigError(f"scale {change!r}: allowed are {allowed} with N >= 1")
         wanted[role] = int(number)
     return wanted
+
+
+def check(config: Config, wanted: dict[str, int]) -> None:
+    """Raises `ConfigError` for what a run of `config` cannot be scaled to."""
+    stage = config.learning.zero_stage
+    if stage and wanted.get("learner", config.workers.learners) != config.workers.learners:
+        raise ConfigError(
+            f"scale learners={wanted['learner']}: with learning.zero_stage = {stage} the state of a learner is divided "
+            f"among its processes; allowed is workers.learners = {config.workers.learners}, with which the run began"
+        )
 
 
 def ask(run: Run, request: dict[str, Any]) -> dict[str, int]:

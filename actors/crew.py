@@ -15,10 +15,12 @@ from typing import Any, Literal, get_args
 import ray
 
 from actors import simulated
+from actors.control import Control
 from actors.executor import EXECUTED_AT_ONCE, Executor
 from actors.generator import Generator
 from actors.miner import MINED_AT_ONCE, Miner
 from actors.policy_learner import PolicyLearner
+from actors.ranks import Ranks
 from actors.reward_learner import RewardLearner
 from actors.scorer import Scorer
 from actors.seats import Host, Seat, Seats
@@ -73,7 +75,7 @@ def connect(config: Config) -> str:
     context = _init(address, options)
     _await_roles(address, _NODES_SECONDS if being_made else 0.0)
     engines = config.workers.generators * config.engine.tensor_parallel_size
-    needed = engines + config.workers.scorers + _LEARNERS
+    needed = engines + config.workers.scorers + _LEARNERS * config.workers.learners
     there = int(ray.cluster_resources().get("GPU", 0))
     if config.model.device == "cuda" and there < needed and not being_made:  # to such a cluster Ray adds nodes
         ray.shutdown()
@@ -131,11 +133,11 @@ def _refused(address: str) -> Exception | None:
 class Crew:
     """The actors of a run. They load their models in parallel."""
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
-        self._config, self._run_dir, self._hired = config, run_dir, Counter[str]()
+    def __init__(self, config: Config, run_dir: Path, control: Control) -> None:
+        self._config, self._run_dir, self._control, self._hired = config, run_dir, control, Counter[str]()
         self._seats: dict[str, Seats] = {}  # of simulated workers that share actors
-        self.policy_learner = self._new("policy learner")
-        self.reward_learner = self._new("reward learner")
+        self.policy_learner = self._learner("policy learner")
+        self.reward_learner = self._learner("reward learner")
         self._workers: dict[WorkerRole, list[Any]] = {role: [] for role in get_args(WorkerRole)}
 
     def pools(self) -> dict[WorkerRole, Pool]:
@@ -162,11 +164,22 @@ class Crew:
             end(worker)
 
     def replace(self, role: LearnerRole) -> Any:
-        """End a learner, dead or not. Returns a new one, without any state."""
+        """End a learner, dead or not. Returns a new one, without any state, of as many processes as are wanted now."""
         name = role.replace(" ", "_")
         end(getattr(self, name))
-        setattr(self, name, self._new(role))
+        setattr(self, name, self._learner(role))
         return getattr(self, name)
+
+    def outgrown(self, role: LearnerRole) -> bool:
+        """Whether another number of processes is wanted of a learner than it has, and there is room for them."""
+        more = self._control.wanted["learner"] - self.processes(role)
+        needed = {"learner": more, "GPU": more * gpus_of(self._config, role)}
+        room = ray.available_resources() if more > 0 else {}
+        return more != 0 and all(room.get(name, 0) >= number for name, number in needed.items() if number > 0)
+
+    def processes(self, role: LearnerRole) -> int:
+        learner = getattr(self, role.replace(" ", "_"))
+        return len(learner.actors) if isinstance(learner, Ranks) else 1
 
     async def collect(self, timeline: Timeline) -> None:
         """Bring what the learners recorded into `timeline`, for ever; end one that does not answer."""
@@ -207,6 +220,11 @@ class Crew:
                 await asyncio.sleep(_COLLECT_SECONDS)  # whoever works with it has it replaced
             except TimeoutError:
                 end(learner)
+
+    def _learner(self, role: LearnerRole) -> Any:
+        count = self._control.wanted["learner"]
+        actors = [self._new(role) for _ in range(count)]
+        return actors[0] if count == 1 else Ranks(actors, self._config.model.device)
 
     def _new(self, role: WorkerRole | LearnerRole) -> Any:
         config = self._config
@@ -266,6 +284,9 @@ def end(actor: Any) -> None:
     """Kill `actor`, whatever it is doing."""
     if isinstance(actor, Seat):
         actor.leave()
+    elif isinstance(actor, Ranks):
+        for each in actor.actors:
+            ray.kill(each)
     else:
         ray.kill(actor)
 

@@ -66,6 +66,7 @@ class Sources:
             stages=self._stages(),
             streams={stream.name: _stream(stream) for stream in self.streams},
             workers={role: self._workers(role, pool) for role, pool in self.pools.items()},
+            learner_processes=self.training.processes(),
             learner_deaths=dict(self.training.revivals),
             sandbox=self._sandbox(),
             versions={versions.model: max(versions.newest, 0) for versions in self.versions},

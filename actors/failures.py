@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from roles.engines import processes
 from roles.optimisation import Diverged
 
 
@@ -22,6 +23,8 @@ def saving_batch(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except Diverged as error:
+        if processes.rank():  # the first one has the same batch
+            raise TrainingStopped(str(error)) from None
         path = run_dir / f"failed-batch-{time.time_ns()}.pt"
         torch.save(error.batch, path)
         raise TrainingStopped(f"{error}; the batch is saved in {path}") from None

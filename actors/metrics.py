@@ -44,6 +44,7 @@ METRICS = (
     Metric("gauge", "calls", "calls", "workers.*.calls", "being served: leases that are out", ("role",)),
     Metric("gauge", "calls_at_once", "calls", "workers.*.calls_at_once", "that may be served at once", ("role",)),
     Metric("counter", "worker_deaths_total", "workers", "workers.*.deaths", "that died and were replaced", ("role",)),
+    Metric("gauge", "learner_processes", "processes", "learner_processes.*", "that a learner has", ("role",)),
     Metric("counter", "learner_deaths_total", "learners", "learner_deaths.*", "that died and were replaced", ("role",)),
     Metric("counter", "calls_redelivered_total", "calls", "workers.*.redelivered",
            "that another worker served because the first one died", ("role",)),

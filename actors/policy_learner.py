@@ -10,11 +10,12 @@ import pyarrow as pa
 import ray
 
 from actors.failures import saving_batch
+from actors.ranks import Rank
 from actors.telemetry import Drained, Recorder
 from roles import checkpoints, delta, parity
 from roles import weights as packing
 from roles.config import PolicyStage, SFTStage
-from roles.engines import LearningSettings
+from roles.engines import LearningSettings, processes
 from roles.policy.rewards import RewardShaper
 from roles.policy.trainer import PolicyTrainer, PPOStep, Rollout
 from roles.records import Candidate, Problem, Score, Verdict, from_batch
@@ -38,7 +39,7 @@ class PolicyProgress:
     ppo: PPOStep
 
 
-class PolicyLearner:
+class PolicyLearner(Rank):
     def __init__(
         self,
         name: str,
@@ -129,22 +130,24 @@ class PolicyLearner:
         `position` is the number of the first batch that it was not trained on.
         """
         assert self._trainer is not None, "fine_tune or restore comes first"
-        with checkpoints.replacing(model_folder) as folder:
-            self._model.save_pretrained(folder, state_dict=self._trainer.weights())
-            self._tokenizer.save_pretrained(folder)
+        weights = self._trainer.weights()
+        if not processes.rank():
+            with checkpoints.replacing(model_folder) as folder:
+                self._model.save_pretrained(folder, state_dict=weights)
+                self._tokenizer.save_pretrained(folder)
         state = {
             "trainer": self._trainer.state_dict(), "version": self._version, "steps": self._steps,
             "shaper": self._shaper, "position": position, "probe": self._probe,
         }  # fmt: skip
-        checkpoints.save(state, checkpoint)
+        processes.save(state, checkpoint, self._trainer.engine.divided)
 
     def restore(self, checkpoint: Path) -> tuple[int, int]:
         """Continue from a state that this class saved. Returns the number of PPO steps done, and the position."""
-        state = checkpoints.load(checkpoint)
-        self._version, self._steps, self._shaper = state["version"], state["steps"], state["shaper"]
-        self._probe = state["probe"]
         self._start_ppo()
         assert self._trainer is not None
+        state = processes.load(checkpoint, self._trainer.engine.divided)
+        self._version, self._steps, self._shaper = state["version"], state["steps"], state["shaper"]
+        self._probe = state["probe"]
         self._trainer.load_state_dict(state["trainer"])
         return self._steps, state["position"]
 

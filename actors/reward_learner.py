@@ -17,11 +17,12 @@ import pyarrow as pa
 import ray
 
 from actors.failures import saving_batch
+from actors.ranks import Rank
 from actors.telemetry import Drained, Recorder
 from roles import checkpoints
 from roles import weights as packing
 from roles.config import RewardStage
-from roles.engines import LearningSettings
+from roles.engines import LearningSettings, processes
 from roles.records import Candidate, Pair, Problem, Verdict, from_batch
 from roles.reward import model as reward_model
 from roles.reward.groups import mined_groups
@@ -42,7 +43,7 @@ class RewardProgress:
     measured: dict[int, PairMetrics]  # of each complete version: on the new groups of its iteration, each when new
 
 
-class RewardLearner:
+class RewardLearner(Rank):
     def __init__(
         self,
         name: str,
@@ -126,19 +127,21 @@ class RewardLearner:
 
         `position` is the number of the first batch that it was not trained on.
         """
-        with checkpoints.replacing(model_folder) as folder:
-            self._model.save(folder, self._tokenizer, self._trainer.weights())
+        weights = self._trainer.weights()
+        if not processes.rank():
+            with checkpoints.replacing(model_folder) as folder:
+                self._model.save(folder, self._tokenizer, weights)
         state = {
             "trainer": self._trainer.state_dict(), "version": self._version, "new": self._new, "fresh": self._fresh,
             "seen": self._seen, "passing": self._passing, "rng": self._rng.getstate(), "initial": self._initial,
             "anew": self._anew, "differences": self._differences, "measured": self._measured,
             "position": position,
         }  # fmt: skip
-        checkpoints.save(state, checkpoint)
+        processes.save(state, checkpoint, self._trainer.engine.divided)
 
     def restore(self, checkpoint: Path) -> tuple[RewardProgress, int]:
         """Continue from a state that this class saved. Returns how far it is, and the position."""
-        state = checkpoints.load(checkpoint)
+        state = processes.load(checkpoint, self._trainer.engine.divided)
         self._trainer.load_state_dict(state["trainer"])
         self._version, self._new = state["version"], state["new"]
         self._fresh, self._seen, self._passing = state["fresh"], state["seen"], state["passing"]

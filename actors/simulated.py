@@ -22,6 +22,7 @@ import pyarrow as pa
 import ray
 
 from actors.messages import Executed, Request, Sampled, Scored
+from actors.ranks import Rank
 from actors.telemetry import Drained, Recorder
 from roles.records import Candidate, Pair, Score, Status, Verdict, from_batch, to_batch
 from roles.sandbox.judge import Load
@@ -121,12 +122,16 @@ class SimulatedScorer(_Simulated):
 WORKERS = {"generator": SimulatedGenerator, "executor": SimulatedExecutor, "scorer": SimulatedScorer}
 
 
-class _SimulatedLearner(_Simulated):
+class _SimulatedLearner(_Simulated, Rank):
     """Its state is a digest; `learnt` counts how often it learnt each batch, lost lives not counted."""
 
     def __init__(self, name: str, times: Simulation) -> None:
         super().__init__(name, times)
+        self._rank = 0
         self._state: dict[str, Any] = {"digest": b"", "version": 0, "steps": 0, "new": 0, "learnt": Counter()}
+
+    def join(self, number: int, of: int, address: str, device: str) -> None:
+        self._rank = number  # all of them compute the same
 
     @ray.method(num_returns=2)  # type: ignore[untyped-decorator]
     def weights(self) -> tuple[int, Packed]:
@@ -135,6 +140,8 @@ class _SimulatedLearner(_Simulated):
         return self._state["version"], weights
 
     def save(self, model_folder: Path, checkpoint: Path, position: int) -> None:
+        if self._rank:
+            return
         aside = checkpoint.with_suffix(".part")
         aside.write_bytes(pickle.dumps({**self._state, "position": position}))
         os.replace(aside, checkpoint)

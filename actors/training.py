@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import ray
@@ -120,6 +120,10 @@ class Training:
         await self._followers[1].reached(self._reward.newest)
         return frontier
 
+    def processes(self) -> dict[str, int]:
+        """Of each learner."""
+        return {role: self._crew.processes(role) for role in get_args(LearnerRole)}
+
     async def watch_versions(self) -> None:
         """Tell the admission which policy every generator has, for ever."""
         oldest = SFT_VERSION - 1
@@ -148,6 +152,7 @@ class Training:
                     await self._save_policy(done)
                 elif len(self._since["policy learner"]) >= config.policy.checkpoint_every:
                     await self._save_policy(done)
+                await self._regroup("policy learner")
                 if config.schedule == "phased":
                     await self._followers[0].reached(self._policy.newest)
             await self._admission.was_trained(tuple(group for batch in batches for group in batch.groups))
@@ -159,13 +164,25 @@ class Training:
             if batch.mined is not None and batch.mined.pairs and self._reward.newest < self._config.iterations:
                 async with self._phase():
                     await self._learn_pairs(batch, counts)
+                    if self._reward.newest < self._config.iterations:
+                        await self._regroup("reward learner")
             await self._admission.was_learned(batch.groups)
 
     async def save(self) -> None:
         """Checkpoint what was learnt since the last time."""
-        for role, save in (("policy learner", self._save_policy), ("reward learner", self._save_reward)):
-            if since := self._since[role]:  # type: ignore[index]
-                await save(since[-1][-1] + 1)
+        for role in get_args(LearnerRole):
+            await self._save(role)
+
+    async def _save(self, role: LearnerRole) -> None:
+        if since := self._since[role]:
+            await (self._save_policy if role == "policy learner" else self._save_reward)(since[-1][-1] + 1)
+
+    async def _regroup(self, role: LearnerRole) -> None:
+        """Between two steps: go on with as many processes as are wanted by now."""
+        if self._crew.outgrown(role):
+            await self._save(role)
+            self._crew.replace(role)
+            await self._call(role, lambda _: self._bring_up(role))
 
     async def _rescored(self, batch: Batch) -> Batch:
         """`batch` with scores by the newest reward model; the ledger keeps those that it was mined with."""

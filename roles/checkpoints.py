@@ -39,12 +39,14 @@ def save(state: dict[str, Any], path: Path) -> None:
     os.replace(aside, path)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The state in `path`, or the one before if it is damaged. Raises `CheckpointError`."""
+def load(path: Path, position: int | None = None) -> dict[str, Any]:
+    """The state in `path`, or the one before if it is damaged or not of that `position`. Raises `CheckpointError`."""
     found = []
     for candidate in (path, before(path)):
         try:
             state = _read(candidate)
+            if position not in (None, state.get("position")):
+                raise CheckpointError(f"checkpoint {candidate} is of another position than {position}")
         except CheckpointError as error:
             _log.warning("%s", error)
             found.append(str(error))

@@ -104,6 +104,7 @@ class WorkerSettings(Section):
     generators: int = Field(default=1, ge=1)
     executors: int = Field(default=1, ge=1)
     scorers: int = Field(default=1, ge=1)
+    learners: int = Field(default=1, ge=1)  # processes of each of the two
 
 
 class EvaluationSettings(Section):
@@ -173,9 +174,12 @@ class Config(Section):
 
     @property
     def wanted(self) -> dict[str, int]:
-        """Workers of each role that a run begins with."""
+        """Workers of each role that a run begins with; of the learners the processes of each."""
         workers = self.workers
-        return {"generator": workers.generators, "executor": workers.executors, "scorer": workers.scorers, "miner": 1}
+        return {
+            "generator": workers.generators, "executor": workers.executors, "scorer": workers.scorers,
+            "learner": workers.learners, "miner": 1,
+        }  # fmt: skip
 
     @property
     def engine(self) -> EngineSettings:

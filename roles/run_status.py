@@ -96,6 +96,7 @@ class Facts(_Facts):
     stages: dict[str, StageFacts]
     streams: dict[str, StreamFacts]
     workers: dict[str, WorkerFacts]  # by role
+    learner_processes: dict[str, int]  # by role
     learner_deaths: dict[str, int]  # by role
     sandbox: SandboxFacts
     versions: dict[str, int]  # newest that is published, by model
@@ -129,7 +130,10 @@ def describe(facts: Facts) -> dict[str, str]:
         f"{repeated:.0%} known already, {sandbox.faults} faults",
         "waiting": " ".join(f"{name} {stream.items}/{stream.capacity}" for name, stream in facts.streams.items()),
         "busy": " ".join(f"{role}s {crew.calls}/{crew.calls_at_once}" for role, crew in facts.workers.items()),
-        "workers": " ".join(f"{role}s {crew.actual}/{crew.wanted}" for role, crew in facts.workers.items()),
+        "workers": " ".join(
+            [f"{role}s {crew.actual}/{crew.wanted}" for role, crew in facts.workers.items()]
+            + [f"{role} {count}" for role, count in facts.learner_processes.items() if count > 1]
+        ),
         "versions": " ".join(f"{model} v{newest}" for model, newest in facts.versions.items()),
         "pairs": f"{facts.pairs} ({facts.hard_pairs} hard)",
     }

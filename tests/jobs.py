@@ -31,11 +31,12 @@ def sources(folder: Path) -> Sources:
     """At the start of a job, which has its trace in `folder`."""
     pools = {role: Pool([f"{role} 0"]) for role in get_args(WorkerRole)}
     supervisor = SimpleNamespace(deaths=Counter())
+    training = SimpleNamespace(revivals=Counter(), processes=lambda: {"policy learner": 2})
     names = ("candidates", "verdicts", "scored", "rollouts", "pairs")
     return Sources(
         Counts(), [Stream(name, 4, 1000) for name in names], pools, [Versions("policy"), Versions("reward")],
         SimpleNamespace(sampled=0), Admission(config.load(POCKET)), Control(dict.fromkeys(pools, 1)),
-        supervisor, SimpleNamespace(revivals=Counter()), Timeline(folder / "timeline.json"),
+        supervisor, training, Timeline(folder / "timeline.json"),
     )  # fmt: skip
 
 

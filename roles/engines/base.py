@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from roles.engines import lora
+from roles.engines import lora, processes
 from roles.engines.settings import LearningSettings
 from roles.optimisation import Diverged, GradientTooLarge, NonFiniteLoss, OptimiserSettings, learning_rate
 
@@ -53,7 +53,7 @@ class Trained(nn.Module):
 class Engine(ABC):
     """Updates `modules` by AdamW. `total_steps` is where a schedule reaches zero."""
 
-    rank, processes = 0, 1
+    divided = False  # each process keeps a part of the state
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Engine(ABC):
         self.skipped = 0  # updates left out, with on_divergence = skip
         self._total = max(total_steps, settings.warmup_steps + 1)
         self._module = Trained(modules, learning.dtype)
+        self.rank, self.processes = processes.rank(), processes.count()
         trainable = [parameter for parameter in self._module.parameters() if parameter.requires_grad]
         self._start(trainable, learning)
 
@@ -114,7 +115,11 @@ class Engine(ABC):
 
     def gather(self, value: T) -> list[T]:
         """The values of all processes, which have to call this together."""
-        return [value]
+        if self.processes == 1:
+            return [value]
+        values: list[Any] = [None] * self.processes
+        distributed.all_gather_object(values, value)
+        return values
 
     def weights(self, name: str) -> dict[str, Tensor]:
         """All weights of a module as its plain class names them, adapters merged. All processes call this together."""
@@ -132,8 +137,12 @@ class Engine(ABC):
             return lora.products(getattr(self._module, name))
 
     def state_dict(self) -> dict[str, Any]:
-        """What an engine of the same settings and number of processes continues from exactly; one for each process."""
+        """What an engine of the same settings continues from; exactly, with the same number of processes.
+
+        One for each process if the engine is `divided`, else the same for all.
+        """
         state = {"steps": self.steps, "skipped": self.skipped, "optimiser": self._optimiser_state()}
+        state["parts"] = self._parts
         with self._whole():
             state["module"] = self._module.state_dict()
         state["rng"] = torch.get_rng_state()
@@ -142,6 +151,12 @@ class Engine(ABC):
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises `ValueError` when the state is divided among another number of processes."""
+        if state["parts"] != self._parts:
+            raise ValueError(
+                f"a state in {state['parts']} parts cannot be continued from by {self.processes} processes: "
+                "learning.zero_stage > 0 divides it among workers.learners"
+            )
         self.steps, self.skipped = int(state["steps"]), int(state["skipped"])
         with self._whole(written=True):
             self._module.load_state_dict(state["module"])
@@ -175,6 +190,10 @@ class Engine(ABC):
     def _whole(self, written: bool = False) -> Iterator[None]:
         """Within it the weights are all here, and may be `written`."""
         yield
+
+    @property
+    def _parts(self) -> int:
+        return self.processes if self.divided else 1
 
     def _sane(self, loss: float, norm: float) -> bool:
         limit = self.settings.gradient_norm_limit

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from roles.engines import processes
 from roles.engines.base import Engine
 from roles.engines.settings import LearningSettings
 from roles.trunk import agreed_pieces
@@ -30,8 +31,9 @@ class DeepSpeedEngine(Engine):
     def _start(self, parameters: list[nn.Parameter], learning: LearningSettings) -> None:
         device = self._module.device
         deepspeed = _joined(device)
-        self.rank, self.processes = distributed.get_rank(), distributed.get_world_size()
+        self.rank, self.processes = processes.rank(), processes.count()
         self._stage = learning.zero_stage
+        self.divided = self._stage > 0 and self.processes > 1
         self._norm = 0.0
         self._adam = _Adam(
             parameters,
@@ -74,11 +76,6 @@ class DeepSpeedEngine(Engine):
 
     def _agree(self, pieces: int) -> int:
         return max(self.gather(pieces)) if self._stage == 3 else pieces
-
-    def gather(self, value: T) -> list[T]:
-        values: list[Any] = [None] * self.processes
-        distributed.all_gather_object(values, value)
-        return values
 
     def close(self) -> None:
         with self._whole():

@@ -134,6 +134,8 @@ class _FaultyLearner(_Threaded):
             return super().weights()
 
     def save(self, model_folder, checkpoint, position):
+        if self._rank:
+            return
         with self._at_work():
             checkpoint.with_suffix(".part").write_bytes(pickle.dumps({"half": position})[:-1])
             self._pass_by("disk")

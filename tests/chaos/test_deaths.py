@@ -30,8 +30,10 @@ def undisturbed(ray_address, tmp_path_factory):
 
 
 @pytest.mark.long
-def test_one_job_survives_all_deaths(wires, ray_address, tmp_path, undisturbed):
-    run = job(tmp_path / "run", ray_address, **PHASED)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_job_survives_all_deaths(processes, wires, ray_address, tmp_path, undisturbed):
+    """With learners of two processes, it is now this one and now that one that dies."""
+    run = job(tmp_path / "run", ray_address, **PHASED, **{"workers.learners": processes})
     for place in PLACES:
         wires.lay(place)
     parts = drive(run)

@@ -8,15 +8,18 @@ from scenarios import actors, audit, driven, wait_for
 import driver
 from roles.run_folder import existing
 
-MANY = ["generators=4", "executors=3", "scorers=2"]
-FEW = ["generators=1", "executors=1", "scorers=1"]
+MANY = ["generators=4", "executors=3", "scorers=2", "learners=2"]
+FEW = ["generators=1", "executors=1", "scorers=1", "learners=1"]
+KINDS = {
+    "generator": "FaultyGenerator", "executor": "FaultyExecutor", "scorer": "FaultyScorer",
+    "learner": "FaultyPolicyLearner",
+}  # fmt: skip
 SLOW = {"simulate": "{sample_seconds: [0.4], execute_seconds: 0.05}", "reward.groups_per_iteration": 300}
 
 
 def workers() -> dict[str, int]:
     titles = [" ".join(process.cmdline()) for process in actors()]
-    kinds = ("generator", "executor", "scorer")
-    return {kind: sum(f"Faulty{kind.capitalize()}" in title for title in titles) for kind in kinds}
+    return {role: sum(kind in title for title in titles) for role, kind in KINDS.items()}
 
 
 def rate(folder, seconds: float = 4) -> float:

@@ -1,4 +1,5 @@
-"""DeepSpeed, for real, over gloo: every stage learns what the torch engine learns, in one process and in two.
+"""DeepSpeed, for real, over gloo: every stage learns what the torch engine learns, in one process and in two. As does
+the torch engine in two.
 
 Sums are taken in another order there, and AdamW's first steps magnify it: tolerance 1e-4, on numbers of order one.
 """
@@ -84,16 +85,21 @@ def test_what_diverges_changes_nothing_and_training_goes_on(stage):
         trainer.step(broken)
 
 
+OF_SEVERAL = {"torch": LearningSettings(), **{f"stage {stage}": learning(stage) for stage in (0, 2, 3)}}
+
+
 def process(rank: int, folder: Path) -> None:
-    """One of two: everything that is compared, for every stage."""
-    import roles.engines.deepspeed as engine
+    """One of two: everything that is compared, with every engine."""
+    import roles.engines.deepspeed as engines
+    import roles.engines.torch
     from roles import trunk
 
     torch.set_num_threads(1)
-    engine.KEPT_WHOLE = 0
+    engines.KEPT_WHOLE = 0
+    roles.engines.torch.BUCKET = 1000  # so few that there are several
     trunk.LOGITS_AT_ONCE = 10 * learners.VOCABULARY  # so few that the processes would make different numbers of pieces
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    found = {stage: learners.everything(learning(stage)) for stage in (0, 2, 3)}
+    found = {engine: learners.everything(chosen) for engine, chosen in OF_SEVERAL.items()}
     torch.save(found, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
@@ -111,11 +117,11 @@ def of_one_process():
 
 
 @pytest.mark.parametrize("learner", learners.LEARNERS)
-@pytest.mark.parametrize("stage", [0, 2, 3])
-def test_two_processes_learn_what_one_learns(stage, learner, of_two_processes, of_one_process):
+@pytest.mark.parametrize("engine", OF_SEVERAL)
+def test_two_processes_learn_what_one_learns(engine, learner, of_two_processes, of_one_process):
     history, weights = of_one_process[learner]
     for found in of_two_processes:
-        found_history, found_weights = found[stage][learner]
+        found_history, found_weights = found[engine][learner]
         for ours, theirs in zip(found_history, history, strict=True):
             assert_close(ours, theirs, TOLERANCE)
         assert_close(found_weights, weights, TOLERANCE)
