@@ -20,7 +20,7 @@ prometheus:
 	@scripts/prometheus.sh
 
 test: lint languages
-	$(python) -m pytest -m "not long"
+	$(python) -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: setup prometheus
 	@scripts/cluster_tools.sh

@@ -134,7 +134,7 @@ def test_a_published_policy_reaches_the_generator_in_flight(problems, tmp_path):
     before = from_batch(Candidate, sampled)
     assert len(before) == 48
     assert receipt.tokens == sum(len(candidate.token_ids) for candidate in before)
-    assert receipt.oldest == 0
+    assert {version for candidate in before for version in candidate.policy_versions} == {0}
     assert {version for candidate in before for version in candidate.policy_versions} == {0}
 
     ray.get(learner.fine_tune.remote(to_batch(Problem, problems), SFTStage(problems=12, epochs=1)))
