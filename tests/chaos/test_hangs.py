@@ -12,7 +12,6 @@ SOON = {"cluster.heartbeat_seconds": 3}
 
 
 @pytest.mark.long
-@pytest.mark.long
 def test_an_executor_and_a_learner_that_hang_are_replaced(wires, ray_address, tmp_path):
     run = job(tmp_path / "run", ray_address, **SOON)
     wires.lay("executor.lease", "stop")

@@ -230,7 +230,7 @@ def test_workers_are_killed_and_scaled_five_times_and_nothing_is_lost(tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     victims = iter(("Executor", "Scorer", "Generator"))
-    for changes in 5 * (["executors=3", "scorers=2"], ["executors=1", "scorers=1"]):
+    for changes in 5 * (["executors=3", "scorers=2", "learners=2"], ["executors=1", "scorers=1", "learners=1"]):
         deadline, before = time.monotonic() + 240, len(ledger.batches(run_dir / "ledger"))
         while len(ledger.batches(run_dir / "ledger")) <= before and time.monotonic() < deadline:
             assert run.poll() is None, run.communicate()[0]
@@ -240,7 +240,8 @@ def test_workers_are_killed_and_scaled_five_times_and_nothing_is_lost(tmp_path):
         scale = [sys.executable, str(ROOT / "driver.py"), "scale", *changes, "--run-dir", str(run_dir)]
         done = subprocess.run(scale, env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert f"{changes[0][-1]} executors, {changes[1][-1]} scorers are wanted now" in done.stdout
+        executors, scorers, learners = (change[-1] for change in changes)
+        assert f"{executors} executors, {scorers} scorers, {learners} learners are wanted now" in done.stdout
     output, _ = run.communicate(timeout=400)
     assert run.returncode == 0, output
     report = reports.read(run_dir / "report.json")
@@ -252,9 +253,11 @@ def test_workers_are_killed_and_scaled_five_times_and_nothing_is_lost(tmp_path):
         ids = [getattr(record, name) for record in ledger.read(run_dir / "ledger", kind)]
         assert len(ids) == len(set(ids))
     events = json.loads((run_dir / "timeline.json").read_text())
-    actors = {event["args"]["name"] for event in events if event["name"] == "process_name"}
-    assert len([name for name in actors if name.startswith("executor")]) >= 3
-    assert len([name for name in actors if name.startswith("scorer")]) >= 2
+    actors = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    assert len([name for name in actors.values() if name.startswith("executor")]) >= 3
+    assert len([name for name in actors.values() if name.startswith("scorer")]) >= 2
+    started = [actors[event["pid"]] for event in events if event["ph"] == "X" and event["name"] == "start"]
+    assert min(started.count("policy learner"), started.count("reward learner")) >= 3
     assert processes_of(run_dir) == []
 
 
