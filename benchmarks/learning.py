@@ -145,10 +145,12 @@ def part(title: str, case: Any, device: str, rounds: int, threads: int) -> dict[
     return {"arms": rows, "matmul_gigaflops": round(statistics.median(rates) / 1e9, 1)}
 
 
-def benchmark(name: str, device: str, rounds: int, threads: int, console: Console) -> dict[str, Any]:
+def benchmark(name: str, device: str, rounds: int, threads: int | None, console: Console) -> dict[str, Any]:
     """All figures of one model."""
     from benchmarks import learning_data as data
 
+    threads = threads or data.case(name).threads or len(os.sched_getaffinity(0))
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes to come
     console.print(f"{name}, {device}, {threads} threads, {rounds} rounds")
     parts = {}
     for title in PARTS:
@@ -187,10 +189,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each arm, in turn")
+    parser.add_argument("--threads", type=int, help="of each arm, in turn; by default all, for the pocket model one")
     parser.add_argument("--model", nargs="+", help="default: pocket and llama-135m; with cuda llama-1.3b")
     arguments = parser.parse_args()
-    os.environ.update(_ENVIRONMENT, OMP_NUM_THREADS=str(arguments.threads))
+    os.environ.update(_ENVIRONMENT)
     import torch
 
     console = Console(width=140)
