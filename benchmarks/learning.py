@@ -14,7 +14,8 @@ is the peak less what was in use before the first step: resident on a CPU, alloc
   program once per pair, so many at a time as in the other.
 - PPO: `PolicyTrainer` against TRL's `PPOTrainer` without its sampling (see `learning_arms`), one completion of each
   prompt. Both compute log-probabilities under policy and reference, values, advantages, and 4 updates. Both critics
-  have a trunk of their own; "head" is ours with a head on the policy's. "4 samples" of each prompt is the loop's way.
+  have a trunk of their own; "head" is ours with a head on the policy's. "samples" is the loop's way: 4 of each
+  prompt, or as many as leave the batch 4 prompts.
 
 Lengths, models and the operations that `share_of_matmul_rate` counts are in `learning_data`. The last line is one JSON
 object; its first figures are those of the last model.
@@ -46,7 +47,7 @@ PARTS = {
     "reward": (("reward", "reward, TRL"), False),
     "reward, 4 x 4": (("reward", "reward, TRL"), True),
     "ppo": (("ppo", "ppo, TRL", "ppo, head"), False),
-    "ppo, 4 samples": (("ppo", "ppo, TRL"), True),
+    "ppo, samples": (("ppo", "ppo, TRL"), True),
 }
 
 
@@ -168,7 +169,7 @@ def benchmark(name: str, device: str, rounds: int, threads: int | None, console:
         "ppo_head_tokens_over_trl": head["tokens_over_trl"],
         "ppo_head_memory_over_trl": head["memory_over_trl"],
         "reward_4x4_tokens_over_trl": parts["reward, 4 x 4"]["arms"]["reward"]["tokens_over_trl"],
-        "ppo_4_samples_tokens_over_trl": parts["ppo, 4 samples"]["arms"]["ppo"]["tokens_over_trl"],
+        "ppo_samples_tokens_over_trl": parts["ppo, samples"]["arms"]["ppo"]["tokens_over_trl"],
         "parts": parts,
     }
 

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 from benchmarks import learning_data as data
-from benchmarks.learning_data import Case
+from benchmarks.learning_data import MINIBATCHES, Case
 from roles import trunk
 from roles.engines import LearningSettings
 from roles.optimisation import OptimiserSettings
@@ -39,7 +39,6 @@ from roles.reward.model import RewardModel
 from roles.reward.trainer import RewardTrainer
 
 RATE, BETAS = 1e-6, (0.9, 0.98)
-MINIBATCHES = 4
 TOKENS_PER_BATCH = 1 << 20  # a batch, or a minibatch, is one backward pass in both arms
 MATMULS = {"cpu": (2048, 4), "cuda": (8192, 40)}  # size and number
 

@@ -58,6 +58,7 @@ _SHAPES: dict[str, dict[str, int]] = {
     },
 }  # fmt: skip
 SAMPLES = 4  # passing, and as many failing programs, of a problem that gives several pairs; also samples of a prompt
+MINIBATCHES = 4  # of a PPO step; samples of a prompt are all in one
 
 
 def case(name: str) -> Case:
@@ -130,9 +131,9 @@ def pair_batches(chosen: Case, vocabulary: int, count: int, grouped: bool) -> li
 
 
 def rollout_batches(chosen: Case, vocabulary: int, count: int, grouped: bool) -> list[list[Rollout]]:
-    """`count` batches with one completion, or `SAMPLES`, of each prompt; log-probabilities are left open."""
+    """`count` batches with one completion, or up to `SAMPLES`, of each prompt; log-probabilities are left open."""
     rng = random.Random(f"rollouts {grouped}")
-    samples = SAMPLES if grouped else 1
+    samples = min(SAMPLES, chosen.rollouts // MINIBATCHES) if grouped else 1
     return [
         [
             Rollout(sequence, (), rng.gauss(0.0, 1.0))
