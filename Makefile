@@ -53,7 +53,7 @@ bench-weights: setup
 
 pocket: setup
 	$(python) -m roles.problems.pocket suite
-	OMP_NUM_THREADS=$$(nproc) $(python) -m roles.problems.pocket base
+	$(python) -m roles.problems.pocket base
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

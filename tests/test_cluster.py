@@ -57,7 +57,7 @@ def test_every_role_has_a_node_that_offers_its_resource(name: str) -> None:
 def test_every_role_has_a_machine_of_ones_own() -> None:
     cluster = read("clusters/bare-metal.yaml")
     offered = [
-        json.loads(re.search(r"--resources='(.*?\})'", command.replace("'$(nproc)'", "8"))[1])
+        json.loads(re.search(r"--resources='(.*?\})'", command.replace("'$(nproc --all)'", "8"))[1])
         for start in ("head_start_ray_commands", "worker_start_ray_commands")
         for command in cluster[start]
         if "ray start" in command

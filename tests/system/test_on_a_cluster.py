@@ -69,7 +69,7 @@ def laptop(machines, tmp_path_factory):
     head, worker, key = machines
     laptop = Laptop(head, tmp_path_factory.mktemp("laptop"))
     text = (ROOT / "clusters" / "bare-metal.yaml").read_text()
-    both = """"executor": '$(nproc)'}"""
+    both = """"executor": '$(nproc --all)'}"""
     assert text.count(both) == 2
     cluster = yaml.safe_load(text.replace(f', {both}', "}", 1))
     cluster["provider"] |= {"head_ip": head.address, "worker_ips": [worker.address]}
