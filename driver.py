@@ -393,10 +393,12 @@ def stop(
 @app.command()
 def report(run_dir: Annotated[Path | None, typer.Argument(help="by default the newest run")] = None) -> None:
     """Print the table of a finished run again."""
-    from actors import results, submission
-    from roles.ranking import report as reports
+    from actors import submission
 
     submission.submit(run_dir=run_dir)
+    from actors import results  # and Ray, which has to find how `submit` says who it is
+    from roles.ranking import report as reports
+
     run = run_folder.existing(run_dir)
     if not run.complete:
         raise ConfigError(f"{run.folder} has no report yet; see driver.py status")
