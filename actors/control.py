@@ -15,13 +15,12 @@ import tempfile
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 from roles.config import Config, ConfigError
 from roles.run_folder import Run
 
-Scalable = Literal["generator", "executor", "scorer", "learner"]
-SCALABLE: tuple[Scalable, ...] = get_args(Scalable)
+SCALABLE = ("generator", "executor", "scorer", "learner")
 T = TypeVar("T")
 _SECONDS = 60.0  # for an answer; a busy machine may take some
 

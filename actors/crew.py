@@ -136,8 +136,8 @@ class Crew:
     def __init__(self, config: Config, run_dir: Path, control: Control) -> None:
         self._config, self._run_dir, self._control, self._hired = config, run_dir, control, Counter[str]()
         self._seats: dict[str, Seats] = {}  # of simulated workers that share actors
-        self.policy_learner = self._learner("policy learner")
-        self.reward_learner = self._learner("reward learner")
+        self.policy_learner = self._learner("policy learner", config.workers.learners)
+        self.reward_learner = self._learner("reward learner", config.workers.learners)
         self._workers: dict[WorkerRole, list[Any]] = {role: [] for role in get_args(WorkerRole)}
 
     def pools(self) -> dict[WorkerRole, Pool]:
@@ -163,19 +163,20 @@ class Crew:
             self._workers[role].remove(worker)
             end(worker)
 
-    def replace(self, role: LearnerRole) -> Any:
-        """End a learner, dead or not. Returns a new one, without any state, of as many processes as are wanted now."""
+    def replace(self, role: LearnerRole, processes: int) -> Any:
+        """End a learner, dead or not. Returns a new one, without any state."""
         name = role.replace(" ", "_")
         end(getattr(self, name))
-        setattr(self, name, self._learner(role))
+        setattr(self, name, self._learner(role, processes))
         return getattr(self, name)
 
-    def outgrown(self, role: LearnerRole) -> bool:
-        """Whether another number of processes is wanted of a learner than it has, and there is room for them."""
-        more = self._control.wanted["learner"] - self.processes(role)
+    def fitting(self, role: LearnerRole) -> int:
+        """How many processes a learner should have: as many as are wanted, once there is room for them."""
+        wanted, there = self._control.wanted["learner"], self.processes(role)
+        more = max(0, wanted - there)
+        room = ray.available_resources() if more else {}
         needed = {"learner": more, "GPU": more * gpus_of(self._config, role)}
-        room = ray.available_resources() if more > 0 else {}
-        return more != 0 and all(room.get(name, 0) >= number for name, number in needed.items() if number > 0)
+        return wanted if all(room.get(name, 0) >= number for name, number in needed.items()) else there
 
     def processes(self, role: LearnerRole) -> int:
         learner = getattr(self, role.replace(" ", "_"))
@@ -221,10 +222,9 @@ class Crew:
             except TimeoutError:
                 end(learner)
 
-    def _learner(self, role: LearnerRole) -> Any:
-        count = self._control.wanted["learner"]
-        actors = [self._new(role) for _ in range(count)]
-        return actors[0] if count == 1 else Ranks(actors, self._config.model.device)
+    def _learner(self, role: LearnerRole, processes: int) -> Any:
+        actors = [self._new(role) for _ in range(processes)]
+        return actors[0] if processes == 1 else Ranks(actors, self._config.model.device)
 
     def _new(self, role: WorkerRole | LearnerRole) -> Any:
         config = self._config

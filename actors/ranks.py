@@ -9,6 +9,7 @@ Ray Train would have a trainer's function run to its end; a learner here waits f
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import ray
 
 from actors.streams import is_death
 
+_log = logging.getLogger(__name__)
 _GRACE_SECONDS = 10.0  # after one process failed, for another to show that its death was why
 
 
@@ -37,6 +39,7 @@ class Rank:
         try:
             processes.join(number, of, address, device)
         except Exception:
+            _log.exception("process %d of %d did not meet the others at %s", number, of, address)
             os._exit(1)  # alone it would learn something else
 
 

@@ -179,9 +179,9 @@ class Training:
 
     async def _regroup(self, role: LearnerRole) -> None:
         """Between two steps: go on with as many processes as are wanted by now."""
-        if self._crew.outgrown(role):
+        if (processes := self._crew.fitting(role)) != self._crew.processes(role):
             await self._save(role)
-            self._crew.replace(role)
+            self._crew.replace(role, processes)
             await self._call(role, lambda _: self._bring_up(role))
 
     async def _rescored(self, batch: Batch) -> Batch:
@@ -243,7 +243,7 @@ class Training:
             except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
                 last = error  # what a learner returned is lost when its node died with it
                 self.revivals[role] += 1
-                learner = self._crew.replace(role)
+                learner = self._crew.replace(role, self._crew.processes(role))
             with contextlib.suppress(ray.exceptions.RayActorError):  # the next call says so too
                 await self._bring_up(role)
         raise LearnerLost(f"the {role} died {_LIVES} times in a row; the last time: {last}") from last

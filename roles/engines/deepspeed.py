@@ -18,11 +18,11 @@ from torch import Tensor, distributed, nn
 
 from roles.engines import processes
 from roles.engines.base import Engine
+from roles.engines.processes import BUCKET
 from roles.engines.settings import LearningSettings
 from roles.trunk import agreed_pieces
 
 T = TypeVar("T")
-BUCKET = 50_000_000  # numbers that are reduced at once
 _LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets; libraries set some of them too
 KEPT_WHOLE = 100_000  # numbers of a weight up to which stage 3 does not share it out
 
@@ -149,7 +149,7 @@ def _joined(device: torch.device) -> Any:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     if (found := get_accelerator().device_name()) != device.type:
         raise ValueError(f"model.device = {device.type}, but DeepSpeed uses {found}: set DS_ACCELERATOR={device.type}")
-    backend = "nccl" if device.type == "cuda" else "gloo"
+    backend = processes.backend(device.type)
     if not distributed.is_initialized():
         alone = not all(name in os.environ for name in _LAUNCHED)
         place: dict[str, Any] = {"store": distributed.HashStore(), "rank": 0, "world_size": 1} if alone else {}  # type: ignore[attr-defined]

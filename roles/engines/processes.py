@@ -13,6 +13,7 @@ from torch import distributed
 
 from roles import checkpoints
 
+BUCKET = 50_000_000  # numbers that are added up at once
 _PATIENCE = datetime.timedelta(hours=1)  # with a process that computes; one that died is noticed at once
 
 
@@ -24,11 +25,14 @@ def count() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+def backend(device: str) -> str:
+    return "nccl" if device == "cuda" else "gloo"
+
+
 def join(number: int, of: int, address: str, device: str) -> None:
     """Become process `number` of `of` that meet at `address`, host:port of the first. Returns when all have come."""
-    backend = "nccl" if device == "cuda" else "gloo"
     distributed.init_process_group(
-        backend, init_method=f"tcp://{address}", rank=number, world_size=of, timeout=_PATIENCE
+        backend(device), init_method=f"tcp://{address}", rank=number, world_size=of, timeout=_PATIENCE
     )
 
 

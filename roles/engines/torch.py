@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from roles.engines.base import Engine
+from roles.engines.processes import BUCKET
 from roles.engines.settings import LearningSettings
-
-BUCKET = 50_000_000  # numbers that are added up at once
 
 
 class TorchEngine(Engine):
