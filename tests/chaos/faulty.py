@@ -139,10 +139,10 @@ class _FaultyLearner(_Threaded):
         with self._at_work():
             checkpoint.with_suffix(".part").write_bytes(pickle.dumps({"half": position})[:-1])
             self._pass_by("disk")
-            self._pass_by("checkpoint")
-            self._pass_by(f"checkpoint at {position}")
+            self._pass_by("checkpoint" if position else "checkpoint at 0")
             super().save(model_folder, checkpoint, position)
-            self._pass_by("saved")  # and nobody was told
+            if position:
+                self._pass_by("saved")  # and nobody was told
 
     def restore(self, checkpoint):
         with self._at_work("restore"):

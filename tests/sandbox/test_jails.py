@@ -18,7 +18,7 @@ from roles.sandbox.judge import Judge
 from roles.sandbox.limits import Limits
 from roles.sandbox.outcome import Returned
 from roles.sandbox.worker import Worker
-from tests.sandbox.traces import descendants
+from tests.sandbox.traces import descendants, descriptors
 
 RIGHT = "def f(x):\n    return x + 1\n"
 
@@ -43,7 +43,7 @@ def traces() -> set[str]:
 
 
 def test_closing_leaves_no_process_no_group_and_no_descriptor(limits: Limits, successor: Problem) -> None:
-    before = descendants(os.getpid()), traces(), len(os.listdir("/proc/self/fd"))
+    before = descendants(os.getpid()), traces(), descriptors()
     judge = Judge(limits, workers=2)
     candidates = [Candidate(str(i), "1", "g", RIGHT + f"# {i}") for i in range(4)]
     assert {verdict.status for verdict in judge.judge(successor, candidates)} == {"passed"}
@@ -51,7 +51,7 @@ def test_closing_leaves_no_process_no_group_and_no_descriptor(limits: Limits, su
     assert jails
     judge.close()
     assert until(lambda: not any(map(alive, jails)))
-    assert (descendants(os.getpid()), traces(), len(os.listdir("/proc/self/fd"))) == before
+    assert (descendants(os.getpid()), traces(), descriptors()) == before
 
 
 def test_a_broken_jail_is_replaced_and_counted(limits: Limits, successor: Problem) -> None:

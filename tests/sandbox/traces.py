@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +53,7 @@ def of(judge: Judge) -> dict[str, Any]:
     servers = [int(Path(f"/proc/{jail}/task/{jail}/children").read_text()) for jail in jails]
     return {
         "processes": len(descendants(os.getpid())),
-        "descriptors": len(os.listdir("/proc/self/fd")),
+        "descriptors": descriptors(),
         "mounts": _lines("/proc/self/mountinfo"),
         "groups": len(list(_GROUPS.glob(f"judge-{os.getpid()}-*"))),
         "processes of the jails": sum(len(descendants(jail)) for jail in jails),
@@ -63,6 +66,22 @@ def of(judge: Judge) -> dict[str, Any]:
 def held_bytes(judge: Judge) -> int:
     """What the memory groups of `judge` hold, without what is only a cache: with no program, the warm servers."""
     return sum(worker._group._held() for worker in judge._all if worker._group)
+
+
+def descriptors() -> Counter[str]:
+    """How many there are of each kind, without what the threads of Ray and gRPC come and go with in this process."""
+    kinds: Counter[str] = Counter()
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        try:
+            name = os.readlink(f"/proc/self/fd/{descriptor}")
+            if name.startswith("socket:"):
+                with socket.socket(fileno=os.dup(descriptor)) as copy:
+                    name = f"{copy.family.name} {copy.type.name}"
+        except OSError:  # the one that listed the folder, or one of another thread
+            continue
+        if not name.startswith(("anon_inode:", "AF_INET", "AF_UNIX SOCK_STREAM")):
+            kinds[re.sub(r"\d+", "N", name)] += 1
+    return kinds
 
 
 def _waits(jail: int) -> bool:
