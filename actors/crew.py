@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import ray
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from actors import simulated
 from actors.control import Control
@@ -136,6 +137,7 @@ class Crew:
     def __init__(self, config: Config, run_dir: Path, control: Control) -> None:
         self._config, self._run_dir, self._control, self._hired = config, run_dir, control, Counter[str]()
         self._seats: dict[str, Seats] = {}  # of simulated workers that share actors
+        self._room: dict[LearnerRole, PlacementGroup] = {}  # asked for processes that are wanted and not there
         self.policy_learner = self._learner("policy learner", config.workers.learners)
         self.reward_learner = self._learner("reward learner", config.workers.learners)
         self._workers: dict[WorkerRole, list[Any]] = {role: [] for role in get_args(WorkerRole)}
@@ -170,13 +172,25 @@ class Crew:
         setattr(self, name, self._learner(role, processes))
         return getattr(self, name)
 
-    def fitting(self, role: LearnerRole) -> int:
-        """How many processes a learner should have: as many as are wanted, once there is room for them."""
+    async def fitting(self, role: LearnerRole) -> int:
+        """How many processes a learner should have: as many as are wanted, once there is room for them.
+
+        Until then the room is asked of Ray, which a cluster's autoscaler hears.
+        """
         wanted, there = self._control.wanted["learner"], self.processes(role)
-        more = max(0, wanted - there)
-        room = ray.available_resources() if more else {}
-        needed = {"learner": more, "GPU": more * gpus_of(self._config, role)}
-        return wanted if all(room.get(name, 0) >= number for name, number in needed.items()) else there
+        more = wanted - there
+        if role in self._room and self._room[role].bundle_count != more:
+            remove_placement_group(self._room.pop(role))
+        if more <= 0:
+            return wanted
+        if role not in self._room:
+            bundle = {"learner": 1, "GPU": gpus_of(self._config, role)}
+            self._room[role] = placement_group([{name: n for name, n in bundle.items() if n}] * more)
+            await asyncio.to_thread(self._room[role].wait, 1)  # there may be room already
+        if placement_group_table(self._room[role])["state"] != "CREATED":
+            return there
+        remove_placement_group(self._room.pop(role))
+        return wanted
 
     def processes(self, role: LearnerRole) -> int:
         learner = getattr(self, role.replace(" ", "_"))

@@ -179,7 +179,7 @@ class Training:
 
     async def _regroup(self, role: LearnerRole) -> None:
         """Between two steps: go on with as many processes as are wanted by now."""
-        if (processes := self._crew.fitting(role)) != self._crew.processes(role):
+        if (processes := await self._crew.fitting(role)) != self._crew.processes(role):
             await self._save(role)
             self._crew.replace(role, processes)
             await self._call(role, lambda _: self._bring_up(role))

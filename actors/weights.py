@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from actors.streams import Pool
+from roles import delta
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +27,6 @@ class Weights:
         """The same without a base. Waits for what is merged."""
         if self.base is None:
             return self
-        from roles import delta  # and torch, which the driver needs for nothing else
-
         return Weights(self.version, ray.put(delta.merged(*ray.get([self.base, self.packed]))))
 
 

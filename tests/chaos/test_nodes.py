@@ -2,6 +2,7 @@
 
 import pytest
 from ray.cluster_utils import Cluster
+from ray.util import placement_group_table
 from scenarios import audit, batches, drive, job, until
 
 WORKERS = ("generator", "executor", "scorer")
@@ -45,3 +46,27 @@ def test_a_node_dies_and_another_takes_its_place(roles, cluster, tmp_path):
     run = job(tmp_path / "run", cluster.address)
     drive(run, die)
     audit(run)
+
+
+@pytest.mark.long
+def test_learners_that_have_no_room_are_asked_of_the_cluster_and_join_when_it_grows(cluster, tmp_path):
+    add(cluster, *WORKERS)
+    cluster.add_node(num_cpus=1, resources={"learner": 3}, object_store_memory=100 << 20)  # two learners and a miner
+
+    def processes(parts):
+        return set(parts.training.processes().values())
+
+    async def grow(parts):
+        parts.control.wanted["learner"] = 2
+        await until(lambda: [group["state"] for group in placement_group_table().values()].count("PENDING") == 2)
+        assert processes(parts) == {1}
+        add(cluster, "learner")
+        await until(lambda: processes(parts) == {2})
+        parts.control.wanted["learner"] = 1
+        await until(lambda: processes(parts) == {1})
+        assert {group["state"] for group in placement_group_table().values()} == {"REMOVED"}
+        parts.control.stopping.set()
+
+    endless = {"iterations": 50, "reward.groups_per_iteration": 100, "policy.steps_per_iteration": 10_000}
+    run = job(tmp_path / "run", cluster.address, **endless)
+    assert drive(run, grow).stopped
