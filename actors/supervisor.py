@@ -97,7 +97,8 @@ class Supervisor:
             try:
                 if role == "generator":
                     await worker.start.remote(BASE_VERSION)
-                self._timeline.add(await worker.drain.remote())
+                else:
+                    self._timeline.add(await worker.drain.remote())
                 if role in self._followers:
                     follower = await self._followers[role].join(worker)
             except ray.exceptions.RayError as error:
