@@ -213,10 +213,17 @@ def actors() -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if _is_actor(process)]
 
 
+def title(process: psutil.Process) -> str:
+    """What an actor calls itself, or '' when it is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def _is_actor(process: psutil.Process) -> bool:
     try:
-        title = " ".join(process.cmdline())
-        ours = title.startswith("ray::Faulty") and process.status() != "zombie"
+        ours = title(process).startswith("ray::Faulty") and process.status() != "zombie"
         return ours and process.environ().get(VARIABLE) == os.environ[VARIABLE]
     except psutil.Error:
         return False
@@ -239,7 +246,7 @@ def driven(folder: Path, address: str, **other: object) -> Iterator[BaseProcess]
 def _driven(folder: Path, address: str, other: dict[str, object]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        drive(job(folder, address, **other))
+        drive(job(folder, address, **other), seconds=580)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
