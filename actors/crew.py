@@ -209,13 +209,13 @@ class Crew:
             everyone = sum(map(len, self._workers.values()))
             await asyncio.sleep(max(_COLLECT_SECONDS, everyone / _COLLECTED_A_SECOND))
             async with asyncio.timeout(self._config.cluster.heartbeat_seconds):  # `wait_for` may swallow a cancellation
-                drained = await _drained(worker)
-            timeline.add(drained)
+                recorded = await drained(worker)
+            timeline.add(recorded)
 
     async def farewell(self, actor: Any, timeline: Timeline) -> None:
         """Collect once more, and end the engine or the jails of `actor` if it has some."""
         with contextlib.suppress(ray.exceptions.RayError):  # it is dead already, which is what closing is for
-            timeline.add(await actor.drain.remote())
+            timeline.add(await drained(actor))
             if hasattr(actor, "close"):
                 await actor.close.remote()
 
@@ -229,7 +229,7 @@ class Crew:
         while True:
             learner = getattr(self, role.replace(" ", "_"))
             try:
-                timeline.add(await learner.drain.remote())  # it may take long to come up
+                timeline.add(await drained(learner))  # it may take long to come up
                 await self.collect_from(learner, timeline)
             except ray.exceptions.RayActorError:
                 await asyncio.sleep(_COLLECT_SECONDS)  # whoever works with it has it replaced
@@ -305,9 +305,13 @@ def end(actor: Any) -> None:
         ray.kill(actor)
 
 
-async def _drained(actor: Any) -> Drained:
-    drained: Drained = await actor.drain.remote()
-    return drained
+async def drained(actor: Any) -> Drained:
+    """What `actor` recorded since the last time. Raises Ray's error when it is dead."""
+    try:
+        recorded: Drained = await actor.drain.remote()
+    except ray.exceptions.ObjectLostError as error:
+        raise ray.exceptions.ActorDiedError("its node died, with what it had recorded") from error
+    return recorded
 
 
 def gpus_of(config: Config, role: WorkerRole | LearnerRole) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import ray
 
 from actors.control import Control
-from actors.crew import Crew, WorkerRole
+from actors.crew import Crew, WorkerRole, drained
 from actors.policy_learner import BASE_VERSION
 from actors.streams import Pool, is_death
 from actors.telemetry import Timeline
@@ -98,12 +98,13 @@ class Supervisor:
                 if role == "generator":
                     await worker.start.remote(BASE_VERSION)
                 else:
-                    self._timeline.add(await worker.drain.remote())
+                    self._timeline.add(await drained(worker))
                 if role in self._followers:
                     follower = await self._followers[role].join(worker)
             except ray.exceptions.RayError as error:
                 if not is_death(error):
                     raise
+                self.deaths[role] += 1
                 self._crew.dismiss(role, worker)
                 last = error
             else:

@@ -5,7 +5,7 @@ from scenarios import audit, digests, drive, job
 
 STATES = {
     "generator": ("start", "idle", "lease", "update", "held-out"),
-    "executor": ("idle", "lease"),
+    "executor": ("idle", "lease", "held-out"),
     "scorer": ("idle", "lease", "update", "ranking"),
     "miner": ("idle", "lease", "append", "mined"),
     "policy learner": (
@@ -38,7 +38,9 @@ def test_one_job_survives_all_deaths(processes, wires, ray_address, tmp_path, un
         wires.lay(place)
     parts = drive(run)
     assert [place for place in PLACES if not wires.tripped(place)] == []
-    assert (parts.supervisor.deaths + parts.training.revivals).total() >= len(PLACES)
+    deaths = parts.supervisor.deaths + parts.training.revivals
+    least = {kind: 1 if processes > 1 and kind.endswith("learner") else len(STATES[kind]) for kind in STATES}
+    assert all(deaths[kind] >= least[kind] for kind in STATES), deaths  # two processes may die as one
     audit(run)
     assert digests(run) == undisturbed
 
