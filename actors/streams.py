@@ -188,9 +188,11 @@ class Pool:
         It counts as busy then: whoever wants that has other work for it.
         """
         async with self._changed:
+            await self._changed.wait_for(lambda: worker not in self._aside)
             self._aside.add(worker)
-            await self._changed.wait_for(lambda: self._is_idle(worker))
         try:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._is_idle(worker))
             with self.usage.serving(self.calls_each):
                 yield
         finally:
@@ -226,11 +228,31 @@ class Pool:
             async with self._changed:
                 self._changed.notify_all()
 
+    @asynccontextmanager
+    async def lease_alone(self) -> AsyncIterator[Any]:
+        """A worker that serves nothing else meanwhile."""
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._freest() is not None)
+                worker = self._freest()
+            async with self.without(worker):
+                if worker in self._room:  # it may have died before it was idle
+                    self._room[worker] -= 1
+                    try:
+                        yield worker
+                    finally:
+                        if worker in self._room:
+                            self._room[worker] += 1
+                    return
+
     async def call(self, work: Callable[[Any], Awaitable[U]]) -> U:
-        """The result of `work` with a worker, or with another one if that dies or hangs. Raises `Poisonous`."""
+        """The result of `work` with a worker, or with another one if that dies or hangs. Raises `Poisonous`.
+
+        Of the calls that a worker died with, any may have killed it: each is served alone from then on.
+        """
         last: Exception | None = None
         for _ in range(_ATTEMPTS):
-            async with self.lease() as worker:
+            async with self.lease() if last is None else self.lease_alone() as worker:
                 try:
                     async with asyncio.timeout(self.seconds):  # `wait_for` may swallow a cancellation
                         return await work(worker)

@@ -1,15 +1,18 @@
 """Streams hold up who feeds them, pools hand out each worker as often as it may serve, admission bounds what is out."""
 
 import asyncio
+import contextlib
 import dataclasses
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ray
 
 from actors import streams, usage
 from actors.admission import Admission
-from actors.streams import InOrder, Pool, Stream, serve
+from actors.streams import InOrder, Poisonous, Pool, Stream, serve
 from actors.usage import Worked
 from roles import config
 
@@ -69,6 +72,35 @@ def test_a_pool_serves_as_many_at_once_as_its_workers_may_and_not_more():
     most, done = asyncio.run(scenario())
     assert most == 4
     assert sorted(done) == list(range(20))
+
+
+def test_an_item_that_died_with_one_that_kills_its_workers_is_not_given_up():
+    async def scenario() -> list[object]:
+        pool = Pool([0], calls_each=2)
+        deaths: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+
+        async def work(worker: int, kills: bool) -> int:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.002 if kills else 0.05):
+                    await deaths[worker].wait()
+            if kills or deaths[worker].is_set():
+                deaths[worker].set()
+                raise ray.exceptions.ActorDiedError
+            return worker
+
+        async def replace() -> None:
+            while True:
+                await pool.add(await pool.death() + 1)
+
+        replacing = asyncio.create_task(replace())
+        calls = [pool.call(lambda worker, kills=kills: work(worker, kills)) for kills in (True, False)]
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        replacing.cancel()
+        return ended
+
+    poisonous, served = asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert isinstance(poisonous, Poisonous)
+    assert isinstance(served, int) and served > 0
 
 
 def test_a_worker_is_free_for_others_while_its_result_waits_for_room():

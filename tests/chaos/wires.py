@@ -43,16 +43,14 @@ def clear() -> None:
 def pass_by(place: str) -> None:
     """To be called by an actor that is at `place`."""
     wire = _folder() / place
-    mine = wire.with_name(f"{place}.{os.getpid()}")
     try:
-        if wire.read_text() == "slow":
+        action = wire.read_text()
+        if action == "slow":
             return time.sleep(_SLOW_SECONDS)
-        wire.rename(mine)
+        tripped = wire.rename(wire.with_name(f"{place}.tripped"))
     except FileNotFoundError:
         return
-    action = mine.read_text()
-    mine.write_text(str(os.getpid()))
-    mine.rename(wire.with_name(f"{place}.tripped"))
+    tripped.write_text(str(os.getpid()))
     if action == "sleep":
         time.sleep(3600)
     os.kill(os.getpid(), _SIGNALS[action])
