@@ -34,7 +34,6 @@ from benchmarks.traces import POLICY_STEP, ROOT, Trace, show
 SAMPLES = 8  # of a batch, which is one problem
 SPREAD = (0.8, 1.2, 0.9, 1.1, 1.0, 0.95, 1.05)  # of the service times, so that workers do not keep step
 ROUNDS = 5  # batches of each worker
-SATURATED = 0.9  # share of the time from which on a part holds up the others
 REFERENCES = 20_000
 
 
@@ -42,7 +41,7 @@ class Sampler:
     """CPU seconds of the driver's process and of the whole machine, once a second."""
 
     def __init__(self) -> None:
-        self.driver: list[tuple[float, float]] = []  # seconds since the epoch, CPU seconds
+        self.points: list[tuple[float, float, float]] = []  # seconds since the epoch, CPU seconds of the two
 
     def __call__(self, running: subprocess.Popen[str]) -> None:
         def watch() -> None:
@@ -52,7 +51,9 @@ class Sampler:
                     times = process.cpu_times()
                 except psutil.Error:
                     return
-                self.driver.append((time.time(), times.user + times.system))
+                everything = psutil.cpu_times()
+                busy = sum(everything) - everything.idle - everything.iowait
+                self.points.append((time.time(), times.user + times.system, busy))
                 threading.Event().wait(1.0)
 
         threading.Thread(target=watch, daemon=True).start()
@@ -104,10 +105,11 @@ def utilisation(trace: Trace, sampler: Sampler, start: float, end: float, of: di
         spans = [span for span in trace.of(stage) if span.end > start and span.start < end]
         return sum(min(span.end, end) - max(span.start, start) for span in spans) / (end - start) / workers
 
-    inside = [point for point in sampler.driver if start <= point[0] - trace.start <= end]
-    driver = (inside[-1][1] - inside[0][1]) / (inside[-1][0] - inside[0][0]) if len(inside) > 1 else 0.0
+    inside = [point for point in sampler.points if start <= point[0] - trace.start <= end]
+    seconds, driver, machine = (last - first for first, last in zip(inside[0], inside[-1], strict=True))
     return {
-        "driver": driver,
+        "driver": driver / seconds,
+        "cores": machine / seconds / (os.cpu_count() or 1),
         "ledger": share("mine", MINED_AT_ONCE),
         "executors": share("execute", of["workers.executors"]),
         "scorers": share("score", of["workers.scorers"]),
