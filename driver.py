@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -168,6 +169,7 @@ def run(
     inputs = run_folder.check(prepared.config)
     if inputs.weak:
         console.print(f"{len(inputs.weak)} training problems give no reward: a program could fool their tests")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` starts it deaf to what `stop --now` sends
     try:
         run_folder.begin(prepared)
         if not asyncio.run(train(prepared, inputs)):
