@@ -106,6 +106,8 @@ def utilisation(trace: Trace, sampler: Sampler, start: float, end: float, of: di
         return sum(min(span.end, end) - max(span.start, start) for span in spans) / (end - start) / workers
 
     inside = [point for point in sampler.points if start <= point[0] - trace.start <= end]
+    if len(inside) < 2:
+        raise SystemExit(f"{end - start:.1f} s of full load are too few to be measured: more --seconds")
     seconds, driver, machine = (last - first for first, last in zip(inside[0], inside[-1], strict=True))
     return {
         "driver": driver / seconds,
