@@ -1,7 +1,7 @@
 """Trip-wires in a folder: whoever comes first to a place where one lies takes it away, and what it says is done to it.
 
-A place is a kind of actor and a state of it, such as `executor.lease`; a wire says `kill`, `stop` or `sleep`,
-or `slow`, which stays where it is and holds everybody up a little.
+A place is a kind of actor and a state of it, such as `executor.lease`; a wire says `kill`, `stop`, `sleep` or `hold`,
+which lasts until it is released, or `slow`, which stays where it is and holds everybody up a little.
 Processes find the folder by the environment variable CHAOS_WIRES, which the Ray of the tests is started with.
 """
 
@@ -28,6 +28,11 @@ def tripped(place: str) -> bool:
     return (_folder() / f"{place}.tripped").exists()
 
 
+def release(place: str) -> None:
+    """Let whoever is held there go on."""
+    (_folder() / f"{place}.tripped").unlink()
+
+
 def clear() -> None:
     """End whoever still hangs at a wire, and take all wires away."""
     for path in _folder().iterdir():
@@ -46,13 +51,18 @@ def pass_by(place: str) -> None:
     try:
         action = wire.read_text()
         if action == "slow":
-            return time.sleep(_SLOW_SECONDS)
+            time.sleep(_SLOW_SECONDS)
+            return
         tripped = wire.rename(wire.with_name(f"{place}.tripped"))
     except FileNotFoundError:
         return
     tripped.write_text(str(os.getpid()))
     if action == "sleep":
         time.sleep(3600)
+    if action == "hold":
+        while tripped.exists():
+            time.sleep(0.02)
+        return
     os.kill(os.getpid(), _SIGNALS[action])
 
 

@@ -177,17 +177,11 @@ def test_the_ledger_is_whole(finished):
         assert status[pair.rejected_id] not in ("passed", "sandbox_fault")
 
 
-def test_stages_overlap_in_the_trace(finished):
+def test_every_stage_is_in_the_trace(finished):
     run_dir, _, _, _ = finished
     events = json.loads((run_dir / "timeline.json").read_text())
-    spans = {name: [] for name in ("sample", "execute", "train reward model", "train policy")}
-    for event in events:
-        if event["ph"] == "X" and event["name"] in spans:
-            spans[event["name"]].append((event["ts"], event["ts"] + event["dur"]))
-    overlapping = lambda a, b: any(s < y and x < e for s, e in spans[a] for x, y in spans[b])  # noqa: E731
-    assert overlapping("sample", "execute")
-    assert overlapping("sample", "train policy")
-    assert overlapping("sample", "train reward model")
+    names = {event["name"] for event in events if event["ph"] == "X" and event["dur"] > 0}
+    assert names >= {"sample", "execute", "score", "mine", "train reward model", "train policy"}
 
 
 def test_the_models_left_behind_load(finished):
