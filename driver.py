@@ -160,6 +160,7 @@ def run(
     """Run the whole loop, or continue a run that was broken off; on the cluster of cluster.yaml if that is up."""
     from actors import submission
 
+    hear_interrupts()
     settings = configuration.load(config, overrides)
     submission.submit(settings.cluster.address, settings.run_dir, starts=True)
     prepared = run_folder.prepare(settings)
@@ -169,7 +170,6 @@ def run(
     inputs = run_folder.check(prepared.config)
     if inputs.weak:
         console.print(f"{len(inputs.weak)} training problems give no reward: a program could fool their tests")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` starts it deaf to what `stop --now` sends
     try:
         run_folder.begin(prepared)
         if not asyncio.run(train(prepared, inputs)):
@@ -181,6 +181,12 @@ def run(
             console.print(f"{type(cause).__name__}: {cause}", style="red", markup=False, soft_wrap=True)
         console.print(f"the run broke off; the same command continues it; details in {prepared.folder / 'error.log'}")
         raise SystemExit(1) from None
+
+
+def hear_interrupts() -> None:
+    """Let Ctrl-C and `stop --now` break off what a shell's `&` started deaf to them, or Ray Jobs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell has it ignored
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray Jobs have it blocked
 
 
 def root_causes(errors: BaseExceptionGroup) -> list[BaseException]:

@@ -59,7 +59,6 @@ def submit(address: str = "auto", run_dir: Path | None = None, *, starts: bool =
     Raises `ConfigError` when the cluster is up and does not answer, or its provider does not say whether it is up.
     """
     if "RAY_ADDRESS" in os.environ:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray starts a job deaf to what `stop --now` sends
         return
     here = address != "auto" or (run_dir is not None and (run_dir / "config.yaml").exists())
     if here or not (FILE.exists() and Path("driver.py").exists()):
