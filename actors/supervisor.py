@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import ray
 
@@ -22,6 +23,7 @@ from actors.telemetry import Timeline
 from actors.weights import Follower, Followers
 
 _STARTS = 3
+T = TypeVar("T")
 
 
 class CannotStart(RuntimeError):
@@ -100,8 +102,8 @@ class Supervisor:
                 else:
                     self._timeline.add(await drained(worker))
                 if role in self._followers:
-                    follower = await self._followers[role].join(worker)
-            except ray.exceptions.RayError as error:
+                    follower = await self._while_it_answers(worker, self._followers[role].join(worker))
+            except (ray.exceptions.RayError, TimeoutError) as error:
                 if not is_death(error):
                     raise
                 self.deaths[role] += 1
@@ -113,19 +115,27 @@ class Supervisor:
 
     async def _watch(self, pool: Pool, worker: Any, follower: Follower | None) -> None:
         """Collect what `worker` recorded and keep it at the newest version until it is dead."""
-        watching = [self._crew.collect_from(worker, self._timeline)]
-        if follower is not None:
-            watching.append(follower.run())
-        tasks = [asyncio.ensure_future(watch) for watch in watching]
         try:
-            await asyncio.gather(*tasks)
+            if follower is None:
+                await self._crew.collect_from(worker, self._timeline)
+            else:
+                await self._while_it_answers(worker, follower.run())
         except (ray.exceptions.RayError, TimeoutError) as error:
             if not is_death(error):
                 raise
+        await pool.died(worker)
+
+    async def _while_it_answers(self, worker: Any, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`. What `worker` recorded is collected meanwhile. Raises as `collect_from` does."""
+        tasks = asyncio.create_task(work), asyncio.create_task(self._crew.collect_from(worker, self._timeline))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0] not in done:
+                await tasks[1]
+            return await tasks[0]
         finally:
             for task in tasks:
                 task.cancel()
-        await pool.died(worker)
 
     async def _let_go(self, role: WorkerRole, pool: Pool, worker: Any) -> None:
         """End `worker` once it has served what it has, and nobody holds it at a version."""

@@ -25,6 +25,7 @@ class _Watched:
 
     kind: str
     _busy = 0
+    _joined = False
 
     @contextmanager
     def _at_work(self, *states: str):
@@ -35,6 +36,11 @@ class _Watched:
             yield
         finally:
             self._busy -= 1
+
+    def _updated(self):
+        states = ("update",) if self._joined else ("join", "update")
+        self._joined = True
+        return self._at_work(*states)
 
     def _pass_by(self, state: str) -> None:
         wires.pass_by(f"{self.kind}.{state}")
@@ -60,7 +66,7 @@ class FaultyGenerator(_Watched, SimulatedGenerator):
             return sampled
 
     async def update(self, version, weights):
-        with self._at_work("update"):
+        with self._updated():
             await super().update(version, weights)
 
     async def drain(self):
@@ -86,7 +92,7 @@ class FaultyScorer(_Threaded, SimulatedScorer):
     kind = "scorer"
 
     def update(self, version, weights):
-        with self._at_work("update"):
+        with self._updated():
             super().update(version, weights)
 
     @ray.method(num_returns=2)

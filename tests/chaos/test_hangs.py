@@ -1,7 +1,7 @@
 """An actor that hangs is ended and replaced, learners too."""
 
 import pytest
-from scenarios import audit, drive, job
+from scenarios import audit, drive, job, until
 
 PLACES = [
     "generator.idle", "generator.lease", "generator.update", "executor.lease", "scorer.lease", "scorer.update",
@@ -30,6 +30,21 @@ def test_whoever_hangs_is_replaced(place, wires, ray_address, tmp_path):
     wires.lay(place, "stop")
     drive(run)
     assert wires.tripped(place)
+    audit(run)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("role", ["generator", "scorer"])
+def test_whoever_hangs_at_its_first_version_is_replaced(role, wires, ray_address, tmp_path):
+    async def replace_one(parts):
+        await until(lambda: parts.admission and parts.admission.reward_version)
+        wires.lay(f"{role}.join", "stop")
+        wires.lay(f"{role}.lease")
+
+    run = job(tmp_path / "run", ray_address, **SOON)
+    parts = drive(run, replace_one)
+    assert wires.tripped(f"{role}.join") and wires.tripped(f"{role}.lease")
+    assert parts.supervisor.deaths[role] >= 2
     audit(run)
 
 
