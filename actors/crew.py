@@ -138,8 +138,9 @@ class Crew:
         self._config, self._run_dir, self._control, self._hired = config, run_dir, control, Counter[str]()
         self._seats: dict[str, Seats] = {}  # of simulated workers that share actors
         self._room: dict[LearnerRole, PlacementGroup] = {}  # asked for processes that are wanted and not there
-        self.policy_learner = self._learner("policy learner", config.workers.learners)
-        self.reward_learner = self._learner("reward learner", config.workers.learners)
+        self._learners: dict[LearnerRole, tuple[Any, asyncio.Task[Drained]]] = {}  # with what says that it has come up
+        for role in get_args(LearnerRole):
+            self._bring(role, config.workers.learners)
         self._workers: dict[WorkerRole, list[Any]] = {role: [] for role in get_args(WorkerRole)}
 
     def pools(self) -> dict[WorkerRole, Pool]:
@@ -165,12 +166,16 @@ class Crew:
             self._workers[role].remove(worker)
             end(worker)
 
-    def replace(self, role: LearnerRole, processes: int) -> Any:
-        """End a learner, dead or not. Returns a new one, without any state."""
-        name = role.replace(" ", "_")
-        end(getattr(self, name))
-        setattr(self, name, self._learner(role, processes))
-        return getattr(self, name)
+    async def learner(self, role: LearnerRole) -> Any:
+        """The learner, once it has come up. Raises Ray's error when it died before."""
+        learner, up = self._learners[role]
+        await asyncio.shield(up)  # others wait for it too
+        return learner
+
+    def replace(self, role: LearnerRole, processes: int) -> None:
+        """Put a new learner, without any state, in the place of one, dead or not."""
+        end(self._learners[role][0])
+        self._bring(role, processes)
 
     async def fitting(self, role: LearnerRole) -> int:
         """How many processes a learner should have: as many as are wanted, once there is room for them.
@@ -193,7 +198,7 @@ class Crew:
         return wanted
 
     def processes(self, role: LearnerRole) -> int:
-        learner = getattr(self, role.replace(" ", "_"))
+        learner, _ = self._learners[role]
         return len(learner.actors) if isinstance(learner, Ranks) else 1
 
     async def collect(self, timeline: Timeline) -> None:
@@ -221,24 +226,25 @@ class Crew:
 
     async def close(self, timeline: Timeline) -> None:
         everyone = [worker for workers in self._workers.values() for worker in workers]
-        everyone += [self.policy_learner, self.reward_learner]
+        everyone += [learner for learner, _ in self._learners.values()]
         leaving = [asyncio.ensure_future(self.farewell(actor, timeline)) for actor in everyone]
         await asyncio.wait(leaving, timeout=5)
 
     async def _collect_learner(self, role: LearnerRole, timeline: Timeline) -> None:
         while True:
-            learner = getattr(self, role.replace(" ", "_"))
+            learner, up = self._learners[role]
             try:
-                timeline.add(await drained(learner))  # it may take long to come up
+                await asyncio.shield(up)  # which may take long
                 await self.collect_from(learner, timeline)
             except ray.exceptions.RayActorError:
                 await asyncio.sleep(_COLLECT_SECONDS)  # whoever works with it has it replaced
             except TimeoutError:
                 end(learner)
 
-    def _learner(self, role: LearnerRole, processes: int) -> Any:
+    def _bring(self, role: LearnerRole, processes: int) -> None:
         actors = [self._new(role) for _ in range(processes)]
-        return actors[0] if processes == 1 else Ranks(actors, self._config.model.device)
+        learner = actors[0] if processes == 1 else Ranks(actors, self._config.model.device)
+        self._learners[role] = learner, asyncio.create_task(drained(learner))
 
     def _new(self, role: WorkerRole | LearnerRole) -> Any:
         config = self._config

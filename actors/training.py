@@ -236,23 +236,21 @@ class Training:
 
     async def _call(self, role: LearnerRole, call: Callable[[Any], Awaitable[Any]]) -> Any:
         """What `call` returns of the learner, or of the one in its place if it dies. Raises `LearnerLost`."""
-        learner = self._crew.policy_learner if role == "policy learner" else self._crew.reward_learner
         for _ in range(_LIVES):
             try:
-                return await call(learner)
+                return await call(await self._crew.learner(role))
             except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
                 last = error  # what a learner returned is lost when its node died with it
                 self.revivals[role] += 1
-                learner = self._crew.replace(role, self._crew.processes(role))
+                self._crew.replace(role, self._crew.processes(role))
             with contextlib.suppress(ray.exceptions.RayActorError):  # the next call says so too
                 await self._bring_up(role)
         raise LearnerLost(f"the {role} died {_LIVES} times in a row; the last time: {last}") from last
 
     async def _bring_up(self, role: LearnerRole) -> tuple[Any, int]:
         """Give a new learner what its checkpoint holds and what came after it in this process."""
-        learner, path = self._crew.policy_learner, self._checkpoints.policy
-        if role == "reward learner":
-            learner, path = self._crew.reward_learner, self._checkpoints.reward
+        learner = await self._crew.learner(role)
+        path = self._checkpoints.policy if role == "policy learner" else self._checkpoints.reward
         if path.exists():
             state, at = await learner.restore.remote(path)
         elif role == "reward learner":

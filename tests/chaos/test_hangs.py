@@ -49,6 +49,18 @@ def test_whoever_hangs_at_its_first_version_is_replaced(role, wires, ray_address
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("role", ["policy learner", "reward learner"])
+def test_a_learner_that_hangs_as_soon_as_it_is_there_is_replaced(role, wires, ray_address, tmp_path):
+    run = job(tmp_path / "run", ray_address, **SOON)
+    wires.lay(f"{role}.saved")
+    wires.lay(f"{role}.restore", "stop")
+    parts = drive(run)
+    assert wires.tripped(f"{role}.restore")
+    assert parts.training.revivals[role] >= 2
+    audit(run)
+
+
+@pytest.mark.long
 def test_an_executor_that_keeps_a_batch_for_too_long_is_replaced(wires, ray_address, tmp_path):
     """It answers, and yet it hangs: its lease ends."""
     run = job(tmp_path / "run", ray_address, **{"cluster.lease_seconds": 3})
