@@ -128,7 +128,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
                 view.doing = "finishing what runs"
                 background.append(tasks.create_task(rollouts.discard()))
                 await admission.stop()
-                await training.save()
+                await training.leave()
             for task in background:
                 task.cancel()
     finally:

@@ -88,6 +88,7 @@ class Training:
         self._config, self._fine_tuning = config, to_batch(Problem, fine_tuning)
         self._steps = 0  # of PPO
         self._fine_tuned = False  # in this process
+        self._control: asyncio.Task[None] | None = None  # the ranker of that name, once it is being made
         self._since: dict[LearnerRole, list[list[int]]] = {"policy learner": [], "reward learner": []}
         self._turn = asyncio.Lock()  # with `schedule: phased` one learner works at a time
 
@@ -114,7 +115,7 @@ class Training:
             temperature = {reward_model(v): found.temperature for v, found in progress.measured.items()}.get(name)
             self._add_ranker(name, weights, math.nan if temperature is None else temperature)
         if self._reward.newest == self._config.iterations and CONTROL not in rankers:
-            self._tasks.create_task(self._add_control())
+            self._control = self._tasks.create_task(self._add_control())
         self._admission.resume(self._steps, self._reward.newest, progress.groups)
         await self._followers[0].reached(self._policy.newest)
         await self._followers[1].reached(self._reward.newest)
@@ -168,8 +169,10 @@ class Training:
                         await self._regroup("reward learner")
             await self._admission.was_learned(batch.groups)
 
-    async def save(self) -> None:
-        """Checkpoint what was learnt since the last time."""
+    async def leave(self) -> None:
+        """Checkpoint what was learnt since the last time. What of the control is there so far is made again."""
+        if self._control is not None:
+            self._control.cancel()
         for role in get_args(LearnerRole):
             await self._save(role)
 
@@ -213,7 +216,7 @@ class Training:
             await self._rank(reward_model(progress.version), weights, temperature)
             await self._save_reward(batch.number + 1)
             if progress.version == self._config.iterations:
-                self._tasks.create_task(self._add_control())
+                self._control = self._tasks.create_task(self._add_control())
             if self._config.schedule == "phased":
                 await self._followers[1].reached(progress.version)
 
