@@ -214,13 +214,12 @@ class Crew:
             everyone = sum(map(len, self._workers.values()))
             await asyncio.sleep(max(_COLLECT_SECONDS, everyone / _COLLECTED_A_SECOND))
             async with asyncio.timeout(self._config.cluster.heartbeat_seconds):  # `wait_for` may swallow a cancellation
-                recorded = await drained(worker)
-            timeline.add(recorded)
+                await asyncio.shield(self._collect(worker, timeline))  # what it hands over is not lost
 
     async def farewell(self, actor: Any, timeline: Timeline) -> None:
         """Collect once more, and end the engine or the jails of `actor` if it has some."""
         with contextlib.suppress(ray.exceptions.RayError):  # it is dead already, which is what closing is for
-            timeline.add(await drained(actor))
+            await self._collect(actor, timeline)
             if hasattr(actor, "close"):
                 await actor.close.remote()
 
@@ -229,6 +228,9 @@ class Crew:
         everyone += [learner for learner, _ in self._learners.values()]
         leaving = [asyncio.ensure_future(self.farewell(actor, timeline)) for actor in everyone]
         await asyncio.wait(leaving, timeout=5)
+
+    async def _collect(self, actor: Any, timeline: Timeline) -> None:
+        timeline.add(await drained(actor))
 
     async def _collect_learner(self, role: LearnerRole, timeline: Timeline) -> None:
         while True:

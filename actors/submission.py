@@ -58,10 +58,8 @@ def submit(address: str = "auto", run_dir: Path | None = None, *, starts: bool =
     where, and Ctrl-C leaves its job running.
     Raises `ConfigError` when the cluster is up and does not answer, or its provider does not say whether it is up.
     """
-    if "RAY_ADDRESS" in os.environ:
-        return
     here = address != "auto" or (run_dir is not None and (run_dir / "config.yaml").exists())
-    if here or not (FILE.exists() and Path("driver.py").exists()):
+    if "RAY_ADDRESS" in os.environ or here or not (FILE.exists() and Path("driver.py").exists()):
         return
     if cluster := _named():
         with contextlib.suppress(_Down):
