@@ -23,7 +23,7 @@ import driver
 from roles import run_folder
 from roles.run_folder import existing
 
-PHASED = {"schedule": "phased", "deterministic": "true", "cluster.heartbeat_seconds": 5}
+PHASED = {"schedule": "phased", "deterministic": "true", "cluster.heartbeat_seconds": 10}
 DEATHS = (
     "generator.update", "scorer.ranking", "miner.append", "miner.mined", "policy learner.saved",
     "reward learner.learnt",
