@@ -11,7 +11,6 @@ import asyncio
 import dataclasses
 import logging
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -283,12 +282,12 @@ def _parts(packed: weights.Packed) -> list[list[str]]:
 
 @contextmanager
 def _weight_file() -> Iterator[str]:
-    file, path = tempfile.mkstemp(prefix=f"weights-{os.getpid()}-", dir=_memory_folder())
-    os.close(file)
+    """The path of a file in memory that the engine's processes can open, and that is gone when this process is."""
+    file = os.memfd_create("weights")
     try:
-        yield path
+        yield f"/proc/{os.getpid()}/fd/{file}"
     finally:
-        os.unlink(path)
+        os.close(file)
 
 
 def _write(path: str, packed: weights.Packed, base: weights.Packed | None) -> None:
@@ -297,7 +296,3 @@ def _write(path: str, packed: weights.Packed, base: weights.Packed | None) -> No
     else:
         base.tofile(path)
         delta.add(np.memmap(path, np.uint8, "r+"), packed)
-
-
-def _memory_folder() -> str | None:
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,16 @@ def log_probs(model: torch.nn.Module, candidate: Candidate, temperature: float) 
     return every.gather(1, torch.tensor(candidate.token_ids)[:, None])[:, 0]
 
 
-def weight_files() -> list[Path]:
-    folders = (Path("/dev/shm"), Path(tempfile.gettempdir()))
-    return [path for folder in folders for path in folder.glob(f"weights-{os.getpid()}-*")]
+def weight_files() -> list[str]:
+    """Those that any process holds open or has mapped."""
+    found = []
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            found += [mapped.path for mapped in process.memory_maps(grouped=False)]
+        for path in Path(f"/proc/{process.pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(path))
+    return [path for path in found if "memfd:weights" in path]
 
 
 def error(model: torch.nn.Module, candidate: Candidate, temperature: float = 0.8) -> torch.Tensor:
