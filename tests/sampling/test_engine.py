@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
@@ -67,6 +68,7 @@ def log_probs(model: torch.nn.Module, candidate: Candidate, temperature: float) 
 
 def weight_files() -> list[str]:
     """Those that any process holds open or has mapped."""
+    gc.collect()  # an error that was raised has hold of what was mapped where it was
     found = []
     for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
         with contextlib.suppress(psutil.Error):
