@@ -72,7 +72,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
     config, timeline, counts = run.config, Timeline(run.timeline), Counts()
     dashboard = connect(config)
     control = Control(config.wanted)
-    crew = Crew(config, run.folder, control)
+    crew = Crew(config, run.folder, control, timeline)
     pools = crew.pools()
     generators, executors, scorers, miners = pools.values()
     admission = Admission(config)
@@ -87,7 +87,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
     followers = (Followers(policy, BASE_VERSION), Followers(reward))
     past = Past(run.folder / "ledger", inputs.training)
     held_out = HeldOut(inputs.held_out, followers[0], generators, executors, scorers, config, run.folder / "evaluation")
-    supervisor = Supervisor(crew, control, pools, {"generator": followers[0], "scorer": followers[1]}, timeline)
+    supervisor = Supervisor(crew, control, pools, {"generator": followers[0], "scorer": followers[1]})
     order = Order(inputs.training, config.sampling.problems_per_batch, config.seed)
     stages = Stages(
         config, run.folder, order, past, admission, generators, executors, scorers, miners,
@@ -106,7 +106,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
             view = View(console, sources, run)
             background = [
                 tasks.create_task(work)
-                for work in (view.show(), crew.collect(timeline), supervisor.run(), held_out.run())
+                for work in (view.show(), crew.collect_from_learners(), supervisor.run(), held_out.run())
             ]
             view.doing = "starting the engines and fine-tuning"
             frontier = await training.begin()
@@ -132,7 +132,7 @@ async def train(run: Run, inputs: Inputs) -> bool:
             for task in background:
                 task.cancel()
     finally:
-        await crew.close(timeline)
+        await crew.close()
         ray.shutdown()
         held_out.close()
         timeline.close()

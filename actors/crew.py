@@ -26,7 +26,7 @@ from actors.reward_learner import RewardLearner
 from actors.scorer import Scorer
 from actors.seats import Host, Seat, Seats
 from actors.streams import Pool
-from actors.telemetry import Drained, Timeline
+from actors.telemetry import Timeline
 from roles.config import Config, ConfigError
 from roles.sampling.settings import ENGINE_ENV
 from roles.simulation import Simulation
@@ -134,11 +134,12 @@ def _refused(address: str) -> Exception | None:
 class Crew:
     """The actors of a run. They load their models in parallel."""
 
-    def __init__(self, config: Config, run_dir: Path, control: Control) -> None:
-        self._config, self._run_dir, self._control, self._hired = config, run_dir, control, Counter[str]()
+    def __init__(self, config: Config, run_dir: Path, control: Control, timeline: Timeline) -> None:
+        self._config, self._run_dir, self._control, self._timeline = config, run_dir, control, timeline
+        self._hired = Counter[str]()
         self._seats: dict[str, Seats] = {}  # of simulated workers that share actors
         self._room: dict[LearnerRole, PlacementGroup] = {}  # asked for processes that are wanted and not there
-        self._learners: dict[LearnerRole, tuple[Any, asyncio.Task[Drained]]] = {}  # with what says that it has come up
+        self._learners: dict[LearnerRole, tuple[Any, asyncio.Task[None]]] = {}  # with what says that it has come up
         for role in get_args(LearnerRole):
             self._bring(role, config.workers.learners)
         self._workers: dict[WorkerRole, list[Any]] = {role: [] for role in get_args(WorkerRole)}
@@ -201,12 +202,15 @@ class Crew:
         learner, _ = self._learners[role]
         return len(learner.actors) if isinstance(learner, Ranks) else 1
 
-    async def collect(self, timeline: Timeline) -> None:
-        """Bring what the learners recorded into `timeline`, for ever; end one that does not answer."""
-        await asyncio.gather(*(self._collect_learner(role, timeline) for role in get_args(LearnerRole)))
+    async def collect(self, actor: Any) -> None:
+        """Bring what `actor` recorded since the last time into the timeline. Raises Ray's error when it is dead."""
+        try:
+            self._timeline.add(await actor.drain.remote())
+        except ray.exceptions.ObjectLostError as error:
+            raise ray.exceptions.ActorDiedError("its node died, with what it had recorded") from error
 
-    async def collect_from(self, worker: Any, timeline: Timeline) -> None:
-        """Bring what `worker` recorded into `timeline` for as long as it lives.
+    async def collect_from(self, worker: Any) -> None:
+        """Collect from `worker` for as long as it lives.
 
         Raises Ray's error when it dies, and `TimeoutError` when it does not answer.
         """
@@ -214,30 +218,31 @@ class Crew:
             everyone = sum(map(len, self._workers.values()))
             await asyncio.sleep(max(_COLLECT_SECONDS, everyone / _COLLECTED_A_SECOND))
             async with asyncio.timeout(self._config.cluster.heartbeat_seconds):  # `wait_for` may swallow a cancellation
-                await asyncio.shield(self._collect(worker, timeline))  # what it hands over is not lost
+                await asyncio.shield(self.collect(worker))  # what it hands over is not lost
 
-    async def farewell(self, actor: Any, timeline: Timeline) -> None:
+    async def collect_from_learners(self) -> None:
+        """For ever; end one that does not answer."""
+        await asyncio.gather(*(self._collect_from_learner(role) for role in get_args(LearnerRole)))
+
+    async def farewell(self, actor: Any) -> None:
         """Collect once more, and end the engine or the jails of `actor` if it has some."""
         with contextlib.suppress(ray.exceptions.RayError):  # it is dead already, which is what closing is for
-            await self._collect(actor, timeline)
+            await self.collect(actor)
             if hasattr(actor, "close"):
                 await actor.close.remote()
 
-    async def close(self, timeline: Timeline) -> None:
+    async def close(self) -> None:
         everyone = [worker for workers in self._workers.values() for worker in workers]
         everyone += [learner for learner, _ in self._learners.values()]
-        leaving = [asyncio.ensure_future(self.farewell(actor, timeline)) for actor in everyone]
+        leaving = [asyncio.ensure_future(self.farewell(actor)) for actor in everyone]
         await asyncio.wait(leaving, timeout=5)
 
-    async def _collect(self, actor: Any, timeline: Timeline) -> None:
-        timeline.add(await drained(actor))
-
-    async def _collect_learner(self, role: LearnerRole, timeline: Timeline) -> None:
+    async def _collect_from_learner(self, role: LearnerRole) -> None:
         while True:
             learner, up = self._learners[role]
             try:
                 await asyncio.shield(up)  # which may take long
-                await self.collect_from(learner, timeline)
+                await self.collect_from(learner)
             except ray.exceptions.RayActorError:
                 await asyncio.sleep(_COLLECT_SECONDS)  # whoever works with it has it replaced
             except TimeoutError:
@@ -246,7 +251,7 @@ class Crew:
     def _bring(self, role: LearnerRole, processes: int) -> None:
         actors = [self._new(role) for _ in range(processes)]
         learner = actors[0] if processes == 1 else Ranks(actors, self._config.model.device)
-        self._learners[role] = learner, asyncio.create_task(drained(learner))
+        self._learners[role] = learner, asyncio.create_task(self.collect(learner))
 
     def _new(self, role: WorkerRole | LearnerRole) -> Any:
         config = self._config
@@ -311,15 +316,6 @@ def end(actor: Any) -> None:
             ray.kill(each)
     else:
         ray.kill(actor)
-
-
-async def drained(actor: Any) -> Drained:
-    """What `actor` recorded since the last time. Raises Ray's error when it is dead."""
-    try:
-        recorded: Drained = await actor.drain.remote()
-    except ray.exceptions.ObjectLostError as error:
-        raise ray.exceptions.ActorDiedError("its node died, with what it had recorded") from error
-    return recorded
 
 
 def gpus_of(config: Config, role: WorkerRole | LearnerRole) -> int:

@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 import ray
 
 from actors.control import Control
-from actors.crew import Crew, WorkerRole, drained
+from actors.crew import Crew, WorkerRole
 from actors.policy_learner import BASE_VERSION
 from actors.streams import Pool, is_death
-from actors.telemetry import Timeline
 from actors.weights import Follower, Followers
 
 _STARTS = 3
@@ -32,17 +31,12 @@ class CannotStart(RuntimeError):
 
 class Supervisor:
     def __init__(
-        self,
-        crew: Crew,
-        control: Control,
-        pools: dict[WorkerRole, Pool],
-        followers: dict[WorkerRole, Followers],
-        timeline: Timeline,
+        self, crew: Crew, control: Control, pools: dict[WorkerRole, Pool], followers: dict[WorkerRole, Followers]
     ) -> None:
         """`pools` and `followers` by role; only generators and scorers follow something."""
         self.deaths: Counter[str] = Counter()
         self._coming: Counter[WorkerRole] = Counter()  # workers that are starting
-        self._crew, self._control, self._timeline = crew, control, timeline
+        self._crew, self._control = crew, control
         self._pools, self._followers = pools, followers
         self._tasks = asyncio.TaskGroup()
 
@@ -100,7 +94,7 @@ class Supervisor:
                 if role == "generator":
                     await worker.start.remote(BASE_VERSION)
                 else:
-                    self._timeline.add(await drained(worker))
+                    await self._crew.collect(worker)
                 if role in self._followers:
                     follower = await self._while_it_answers(worker, self._followers[role].join(worker))
             except (ray.exceptions.RayError, TimeoutError) as error:
@@ -117,7 +111,7 @@ class Supervisor:
         """Collect what `worker` recorded and keep it at the newest version until it is dead."""
         try:
             if follower is None:
-                await self._crew.collect_from(worker, self._timeline)
+                await self._crew.collect_from(worker)
             else:
                 await self._while_it_answers(worker, follower.run())
         except (ray.exceptions.RayError, TimeoutError) as error:
@@ -127,7 +121,7 @@ class Supervisor:
 
     async def _while_it_answers(self, worker: Any, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`. What `worker` recorded is collected meanwhile. Raises as `collect_from` does."""
-        tasks = asyncio.create_task(work), asyncio.create_task(self._crew.collect_from(worker, self._timeline))
+        tasks = asyncio.create_task(work), asyncio.create_task(self._crew.collect_from(worker))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if tasks[0] not in done:
@@ -142,5 +136,5 @@ class Supervisor:
         await pool.remove(worker)
         if role in self._followers:
             await self._followers[role].retire(worker)
-        await self._crew.farewell(worker, self._timeline)
+        await self._crew.farewell(worker)
         self._crew.dismiss(role, worker)

@@ -184,6 +184,7 @@ class Training:
         """Between two steps: go on with as many processes as are wanted by now."""
         if (processes := await self._crew.fitting(role)) != self._crew.processes(role):
             await self._save(role)
+            await self._crew.farewell(await self._crew.learner(role))
             self._crew.replace(role, processes)
             await self._call(role, lambda _: self._bring_up(role))
 

@@ -182,11 +182,17 @@ def test_the_ledger_is_whole(finished):
         assert status[pair.rejected_id] not in ("passed", "sandbox_fault")
 
 
-def test_every_stage_is_in_the_trace(finished):
+def test_every_stage_and_every_start_is_in_the_trace(finished):
     run_dir, _, _, _ = finished
     events = json.loads((run_dir / "timeline.json").read_text())
-    names = {event["name"] for event in events if event["ph"] == "X" and event["dur"] > 0}
-    assert names >= {"sample", "execute", "score", "mine", "train reward model", "train policy"}
+    actors = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    spans = [event for event in events if event["ph"] == "X" and event["dur"] > 0]
+    assert {event["name"] for event in spans} >= {
+        "sample", "execute", "score", "mine", "train reward model", "train policy",
+    }  # fmt: skip
+    assert {actors[event["pid"]] for event in spans if event["name"] == "start"} >= {
+        "generator 0", "executor 0", "scorer 0", "policy learner", "reward learner",
+    }  # fmt: skip
 
 
 def test_the_models_left_behind_load(finished):
