@@ -207,7 +207,7 @@ class Crew:
         try:
             self._timeline.add(await actor.drain.remote())
         except ray.exceptions.ObjectLostError as error:
-            raise ray.exceptions.ActorDiedError("its node died, with what it had recorded") from error
+            raise ray.exceptions.RayActorError(error_msg="its node died, with what it had recorded") from error
 
     async def collect_from(self, worker: Any) -> None:
         """Collect from `worker` for as long as it lives.

@@ -1,5 +1,12 @@
+import asyncio
 import json
+from types import SimpleNamespace
 
+import pytest
+import ray
+
+from actors.crew import Crew
+from actors.streams import is_death
 from actors.telemetry import Drained, Span, TakeUp, Timeline
 
 
@@ -40,3 +47,16 @@ def test_a_run_that_is_killed_leaves_a_trace_that_needs_only_its_end(tmp_path):
     whole = written[: written.rindex(",\n")] + "]"
     assert len(json.loads(whole)) > 500
     timeline.close()
+
+
+def test_whoever_lost_its_records_with_its_node_is_dead(tmp_path):
+    """Ray may say so of the records before it says so of the actor."""
+
+    async def drain():
+        raise ray.exceptions.ObjectReconstructionFailedError("00", None, "")
+
+    actor = SimpleNamespace(drain=SimpleNamespace(remote=drain))
+    crew = SimpleNamespace(_timeline=Timeline(tmp_path / "timeline.json"))
+    with pytest.raises(ray.exceptions.RayActorError, match="its node died") as raised:
+        asyncio.run(Crew.collect(crew, actor))
+    assert is_death(raised.value)
