@@ -135,7 +135,7 @@ def pin(running: subprocess.Popen[str]) -> None:
 def _pin_once(driver: int) -> None:
     for process in _children(driver):
         try:
-            title = process.cmdline()[0] if process.cmdline() else ""
+            title = "".join(process.cmdline()[:1])
             for core, (_, classes) in enumerate(CORES):
                 if any(title == f"ray::{kind}" or title.startswith(f"ray::{kind}.") for kind in classes):
                     for one in [process, *process.children(recursive=True)]:
