@@ -232,15 +232,21 @@ def _is_actor(process: psutil.Process) -> bool:
 @contextmanager
 def driven(folder: Path, address: str, **other: object) -> Iterator[BaseProcess]:
     """A job with a process of its own as its driver, which dies with the context."""
-    forking = multiprocessing.get_context("forkserver")  # it has imported what takes seconds to import
-    forking.set_forkserver_preload(["scenarios", "actors.crew", "actors.results"])
-    process = forking.Process(target=_driven, args=(folder, address, other))
-    process.start()
+    process = started(_driven, folder, address, other)
     try:
         yield process
     finally:
         process.kill()
         process.join()
+
+
+def started(target: Callable[..., None], *arguments: object) -> BaseProcess:
+    """A process of its own for `target`, without anything that this one has from earlier tests."""
+    forking = multiprocessing.get_context("forkserver")  # it has imported what takes seconds to import
+    forking.set_forkserver_preload(["scenarios", "actors.crew", "actors.results"])
+    process = forking.Process(target=target, args=arguments)
+    process.start()
+    return process
 
 
 def _driven(folder: Path, address: str, other: dict[str, object]) -> None:

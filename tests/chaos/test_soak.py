@@ -1,13 +1,18 @@
 """Half an hour with a death every 20 seconds: nothing is lost, and nothing grows."""
 
 import asyncio
+import multiprocessing
 import random
 import statistics
 import time
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import psutil
 import pytest
-from scenarios import actors, check_learnt, check_ledger, drive, job, left, used_bytes
+from scenarios import actors, check_learnt, check_ledger, drive, job, left, started, used_bytes
+
+from roles.run_folder import existing
 
 MINUTES, SECONDS_BETWEEN = 30, 20
 SLOWER = {
@@ -16,31 +21,42 @@ SLOWER = {
 }  # fmt: skip
 
 
-@pytest.mark.long
-@pytest.mark.timeout(2 * 60 * MINUTES)
-def test_half_an_hour_of_deaths_loses_nothing_and_nothing_grows(ray_address, tmp_path):
-    seen, killed, rng, this = [], [], random.Random(0), psutil.Process()
+def half_an_hour(folder: Path, address: str, telling: Connection) -> None:
+    """Drive a job and kill its actors; tell whether it stopped, the deaths that it counted, and what was seen."""
+    seen, kills, rng, this = [], 0, random.Random(0), psutil.Process()
 
     async def kill(parts):
+        nonlocal kills
         end = time.monotonic() + 60 * MINUTES
         while time.monotonic() < end:
             await asyncio.sleep(SECONDS_BETWEEN)
-            victim = rng.choice(sorted(actors(), key=lambda process: process.pid))
-            killed.append(" ".join(victim.cmdline()).partition(".")[0])
-            victim.kill()
+            rng.choice(sorted(actors(), key=lambda process: process.pid)).kill()
+            kills += 1
             seen.append((this.memory_info().rss, this.num_fds(), await asyncio.to_thread(used_bytes)))
         parts.control.stopping.set()
 
-    run = job(tmp_path / "run", ray_address, **SLOWER)
-    parts = drive(run, kill, seconds=90 * MINUTES)
-    assert parts.stopped
-    assert parts.supervisor.deaths.total() + parts.training.revivals.total() >= len(killed) - 2  # one may come twice
+    parts = drive(job(folder, address, **SLOWER), kill, seconds=90 * MINUTES)
+    telling.send((parts.stopped, parts.supervisor.deaths.total() + parts.training.revivals.total(), kills, seen))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2 * 60 * MINUTES)
+def test_half_an_hour_of_deaths_loses_nothing_and_nothing_grows(ray_address, tmp_path):
+    hearing, telling = multiprocessing.Pipe(duplex=False)
+    process = started(half_an_hour, tmp_path / "run", ray_address, telling)
+    telling.close()  # so that its end is heard
+    stopped, deaths, kills, seen = hearing.recv()
+    process.join(60)
+    assert process.exitcode == 0
+    assert stopped
+    assert deaths >= kills - 2  # one may come twice
+    run = existing(tmp_path / "run")
     check_ledger(run)
     check_learnt(run)
     assert left() == []
     third = len(seen) // 3
     bounds = {"memory": 64 << 20, "descriptors": 20, "object store": 4 << 20}
     for (name, more), values in zip(bounds.items(), zip(*seen, strict=True), strict=True):
+        print(f"{name}, every {SECONDS_BETWEEN} s: {values}")
         first, last = statistics.median(values[third : 2 * third]), statistics.median(values[-third:])
-        print(f"{name}: {first:,} in the second third, {last:,} in the last")
-        assert last - first < more, name
+        assert last - first < more, f"{name}: {first:,} in the second third, {last:,} in the last"
