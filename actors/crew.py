@@ -137,6 +137,7 @@ class Crew:
     def __init__(self, config: Config, run_dir: Path, control: Control, timeline: Timeline) -> None:
         self._config, self._run_dir, self._control, self._timeline = config, run_dir, control, timeline
         self._hired = Counter[str]()
+        self._classes: dict[str, Any] = {}  # by role: Ray keeps each that is made, for as long as the run lasts
         self._seats: dict[str, Seats] = {}  # of simulated workers that share actors
         self._room: dict[LearnerRole, PlacementGroup] = {}  # asked for processes that are wanted and not there
         self._learners: dict[LearnerRole, tuple[Any, asyncio.Task[None]]] = {}  # with what says that it has come up
@@ -294,6 +295,11 @@ class Crew:
         return self._seats[role].take(name)
 
     def _place(self, kind: type, role: WorkerRole | LearnerRole, *arguments: Any) -> Any:
+        if role not in self._classes:
+            self._classes[role] = self._class(kind, role)
+        return self._classes[role].remote(*arguments)
+
+    def _class(self, kind: type, role: WorkerRole | LearnerRole) -> Any:
         gpus = gpus_of(self._config, role)
         options: dict[str, Any] = {"num_cpus": 0, "num_gpus": gpus, "resources": {RESOURCE.get(role, role): 1}}
         if kind is Host:
@@ -304,7 +310,7 @@ class Crew:
             if role in _AT_ONCE:
                 options["max_concurrency"] = _AT_ONCE[role]
             options["concurrency_groups"] = {"control": 1}
-        return ray.remote(**options)(kind).remote(*arguments)
+        return ray.remote(**options)(kind)
 
 
 def end(actor: Any) -> None:
