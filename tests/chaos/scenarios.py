@@ -13,7 +13,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -229,24 +229,23 @@ def _is_actor(process: psutil.Process) -> bool:
         return False
 
 
-@contextmanager
-def driven(folder: Path, address: str, **other: object) -> Iterator[BaseProcess]:
+def driven(folder: Path, address: str, **other: object) -> AbstractContextManager[BaseProcess]:
     """A job with a process of its own as its driver, which dies with the context."""
-    process = started(_driven, folder, address, other)
+    return started(_driven, folder, address, other)
+
+
+@contextmanager
+def started(target: Callable[..., None], *arguments: object) -> Iterator[BaseProcess]:
+    """A process of its own for `target`, without what earlier tests left in this one. It dies with the context."""
+    forking = multiprocessing.get_context("forkserver")  # it has imported what takes seconds to import
+    forking.set_forkserver_preload(["scenarios", "actors.crew", "actors.results"])
+    process = forking.Process(target=target, args=arguments)
+    process.start()
     try:
         yield process
     finally:
         process.kill()
         process.join()
-
-
-def started(target: Callable[..., None], *arguments: object) -> BaseProcess:
-    """A process of its own for `target`, without anything that this one has from earlier tests."""
-    forking = multiprocessing.get_context("forkserver")  # it has imported what takes seconds to import
-    forking.set_forkserver_preload(["scenarios", "actors.crew", "actors.results"])
-    process = forking.Process(target=target, args=arguments)
-    process.start()
-    return process
 
 
 def _driven(folder: Path, address: str, other: dict[str, object]) -> None:
