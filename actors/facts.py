@@ -109,8 +109,17 @@ class Sources:
         )
 
     def _sandbox(self) -> SandboxFacts:
-        loads = [dataclasses.asdict(load) for load in self.counts.executors.values()]
-        return SandboxFacts(**{field: sum(load[field] for load in loads) for field in SandboxFacts.model_fields})
+        loads = list(self.counts.executors.values())
+        gone = max(0, len(loads) - len(self.pools["executor"].workers))  # the first: they have not spoken since
+        return SandboxFacts(
+            jails=sum(load.jails for load in loads[gone:]),
+            busy=sum(load.busy for load in loads[gone:]),
+            waiting=sum(load.waiting for load in loads[gone:]),
+            judged=sum(load.judged for load in loads),
+            repeated=sum(load.repeated for load in loads),
+            retried=sum(load.retried for load in loads),
+            faults=sum(load.faults for load in loads),
+        )
 
 
 def _learner(source: Stream[Any]) -> Worked:

@@ -45,7 +45,7 @@ class Counts:
     tokens: int = 0
     mean_reward: float = 0.0
     verdicts: Counter[str] = dataclasses.field(default_factory=Counter)
-    executors: dict[str, Load] = dataclasses.field(default_factory=dict)
+    executors: dict[str, Load] = dataclasses.field(default_factory=dict)  # in the order of their last words
     pairs: int = 0
     hard_pairs: int = 0
     false_favourites: int = 0
@@ -56,6 +56,11 @@ class Counts:
     moves: list[str] = dataclasses.field(default_factory=list)  # of workers between stages, and why
     policy: PolicyProgress | None = None
     reward: RewardProgress | None = None
+
+    def executed(self, done: Executed) -> None:
+        self.verdicts += done.statuses
+        self.executors.pop(done.executor, None)
+        self.executors[done.executor] = done.load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,8 +194,7 @@ class Stages:
         async def work(executor: Any, batch: Batch) -> Batch:
             receipt, judged = executor.execute.remote(batch.problems, batch.candidates)
             done: Executed = await receipt
-            self.counts.verdicts += done.statuses
-            self.counts.executors[done.executor] = done.load
+            self.counts.executed(done)
             return dataclasses.replace(batch, verdicts=judged, bytes=batch.bytes + done.bytes)
 
         return await self._served(batch, self.executors, work)

@@ -39,11 +39,12 @@ class WorkerFacts(_Facts):
 
 
 class SandboxFacts(_Facts):
-    """Of all executors, by the last word of each."""
+    """Of the executors, by the last word of each: of those that are there, then of all that ever were."""
 
     jails: int
     busy: int
     waiting: int  # programs
+
     judged: int
     repeated: int  # verdicts that were known already
     retried: int  # programs that met the wall limit and were run again alone

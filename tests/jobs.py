@@ -11,6 +11,7 @@ from actors.admission import Admission
 from actors.control import Control
 from actors.crew import WorkerRole
 from actors.facts import Sources
+from actors.messages import Executed
 from actors.policy_learner import PolicyProgress
 from actors.reward_learner import RewardProgress
 from actors.stages import Counts
@@ -56,8 +57,8 @@ async def work(job: Sources) -> None:
         job.supervisor.deaths[role] += 1
     counts.resumed = counts.lost = counts.quarantined = 1
     counts.samples, counts.tokens, counts.mean_reward = 48, 1000, 0.5
-    counts.verdicts += Counter(passed=30, failed=17, timeout=1)
-    counts.executors["executor 0"] = Load(jails=4, busy=1, waiting=2, judged=48, repeated=3, retried=1, faults=1)
+    load = Load(jails=4, busy=1, waiting=2, judged=48, repeated=3, retried=1, faults=1)
+    counts.executed(Executed("executor 0", Counter(passed=30, failed=17, timeout=1), load, 100))
     counts.pairs, counts.hard_pairs, counts.false_favourites = 9, 4, 2
     counts.reward = RewardProgress(
         1, 0, [RewardStep(0.6, 0.7, 9, 500, 1.0, ())], {1: PairMetrics(0.8, 5, NAN, 0.1, 0.1)}

@@ -5,15 +5,19 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import driver
+from actors.messages import Executed
+from actors.streams import Pool
 from roles import config, run_folder
 from roles.config import ConfigError
 from roles.run_status import Facts
+from roles.sandbox.judge import Load
 from tests import jobs
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,6 +41,18 @@ def status(run: run_folder.Run, *options: str) -> str:
     done = CliRunner().invoke(driver.app, ["status", str(run.folder), *options], catch_exceptions=False)
     assert done.exit_code == 0
     return done.output
+
+
+def test_the_jails_of_an_executor_that_died_are_gone_and_what_they_judged_is_not(tmp_path):
+    job = jobs.sources(tmp_path)
+    for name, jails in (("executor 0", 2), ("executor 1", 3), ("executor 0", 4)):  # and 1 has died since
+        load = Load(jails, busy=jails, waiting=1, judged=10, repeated=1, retried=1, faults=1)
+        job.counts.executed(Executed(name, Counter(passed=10), load, 100))
+    sandbox = job.facts("working", 2.5, 1, 1).sandbox
+    assert (sandbox.jails, sandbox.busy, sandbox.waiting) == (4, 4, 1)
+    assert (sandbox.judged, sandbox.repeated, sandbox.retried, sandbox.faults) == (20, 2, 2, 2)
+    job.pools["executor"] = Pool()
+    assert job.facts("working", 2.5, 1, 1).sandbox.jails == 0
 
 
 def test_status_in_words(run):
